@@ -1,0 +1,96 @@
+"""A third party's suite and policy: a point on a line, and a walker whose luck is known."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+
+from vla_bench import Policy, Suite, SuiteEnv
+from vla_bench.items import digest
+
+
+class LineEnv(SuiteEnv):
+    """Success when the point has moved `distance` to the right; renders its position as grey."""
+
+    def __init__(self, items, max_steps, cameras, render_mode):
+        super().__init__(items, max_steps, render_mode)
+        self.cameras = tuple(cameras)
+        self.observed = 0
+        self.action_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+        space = gymnasium.spaces.Dict
+        images = {name: gymnasium.spaces.Box(0, 255, (8, 8, 3), np.uint8) for name in cameras}
+        box = gymnasium.spaces.Box
+        self.observation_space = space(
+            images=space(images),
+            state=space(position=box(-np.inf, np.inf, (1,))),
+            privileged=space(distance=box(-np.inf, np.inf, (1,))),
+        )
+
+    def begin(self, item):
+        self.position, self.distance = 0.0, float(item.initial_state["distance"])
+
+    def advance(self, action):
+        if os.environ.get("TOY_CRASH") == "always":
+            raise RuntimeError("the simulator fell over")
+        self.position += float(np.clip(action[0], -1, 1))
+        return self.position >= self.distance
+
+    def observe(self):
+        self.observed += 1
+        image = np.full((8, 8, 3), int(abs(self.position) * 10) % 256, np.uint8)
+        return {
+            "images": {name: image for name in self.cameras},
+            "state": {"position": np.array([self.position], np.float32)},
+            "privileged": {"distance": np.array([self.distance], np.float32)},
+        }
+
+    def state_bytes(self):
+        return np.float64(self.position).tobytes()
+
+    def world_probe(self):
+        return digest(self.distance)
+
+    def render(self):
+        return np.full((32, 32, 3), int(abs(self.position) * 10) % 256, np.uint8)
+
+
+class LineSuite(Suite):
+    def asset_root(self):
+        return Path.cwd()
+
+    def prepare(self):
+        pass
+
+    def manifest(self, task):
+        count = self.card.episodes * self.card.trials
+        return [{"lane": f"lane-{i % 3}", "distance": 2 + i % 5} for i in range(count)]
+
+    def make_env(self, task, cameras: Sequence[str] | None = None, render_mode=None):
+        cameras = list(self.card.cameras) if cameras is None else cameras
+        return LineEnv(self.items(task), self.card.max_steps, cameras, render_mode)
+
+
+class Walker(Policy):
+    """Walks right; with probability `1 - skill` it stays where it is. `fault` breaks the contract."""
+
+    def reset(self, item):
+        self.walks = item.generator("skill").random() < self.card.options["skill"]
+        if os.environ.get("TOY_PAUSE"):
+            import time
+
+            time.sleep(float(os.environ["TOY_PAUSE"]))
+
+    def plan(self, observations):
+        fault = self.card.options["fault"]
+        size = self.action_size + (fault == "size")
+        chunk = np.zeros((len(observations), self.card.chunk_length, size), np.float32)
+        chunk[..., 0] = 0.5 * self.walks
+        if fault == "nan":
+            chunk[:, -1, 1] = np.nan
+        if fault == "exception":
+            raise ValueError("out of ideas")
+        return chunk

@@ -1,0 +1,42 @@
+"""vla-bench: evaluates vision-language-action policies on simulated manipulation suites.
+
+The public API, by noun:
+
+- cards: `PolicyCard`, `SuiteCard`, `load_card`
+- policies: `Policy`, `Observation`, `make_policy`
+- suites: `Suite`, `SuiteEnv`, `make_suite`
+- episodes: `WorkItem`, `play`, `Settings`, `EpisodeRecord`
+- runs: `RunSpec`, `plan_run`, `execute`, `RunFolder`
+- errors: `UserError`
+"""
+
+from vla_bench.cards import PolicyCard, SuiteCard, load_card
+from vla_bench.errors import UserError
+from vla_bench.items import WorkItem
+from vla_bench.policies.base import Observation, Policy
+from vla_bench.records import EpisodeRecord, RunFolder
+from vla_bench.registry import make_policy, make_suite
+from vla_bench.rollout import Settings, play
+from vla_bench.runs import RunSpec, execute, plan_run
+from vla_bench.suites.base import Suite, SuiteEnv
+
+__all__ = [
+    "EpisodeRecord",
+    "Observation",
+    "Policy",
+    "PolicyCard",
+    "RunFolder",
+    "RunSpec",
+    "Settings",
+    "Suite",
+    "SuiteCard",
+    "SuiteEnv",
+    "UserError",
+    "WorkItem",
+    "execute",
+    "load_card",
+    "make_policy",
+    "make_suite",
+    "plan_run",
+    "play",
+]

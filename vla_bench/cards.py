@@ -1,0 +1,273 @@
+"""Cards: TOML files that declare a policy or a suite. Data, validated and hashed; no code."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from importlib import metadata, resources
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError, model_validator
+
+from vla_bench.errors import UserError, nearest
+from vla_bench.items import digest
+
+Option = str | int | float | bool | list[str] | list[int] | list[float]
+CARDS_GROUP = "vla_bench.cards"
+"""Entry-point group of third-party packages whose folder holds `policies/` or `suites/` cards."""
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class ActionConvention(_Table):
+    """What an action vector means. A field left out means that any value will do."""
+
+    size: PositiveInt | None = None
+    """Length of one action."""
+    control: str | None = None
+    """Control mode, in the simulator's words."""
+    gripper: str | None = None
+    """Which sign of the gripper entry opens it, and whether it is absolute."""
+    rotation: str | None = None
+    """Representation of rotations in the action."""
+
+
+class PolicyInputs(_Table):
+    """Which observation entries a policy reads; it is given no others."""
+
+    images: list[str] = []
+    """Camera names."""
+    state: dict[str, PositiveInt] = {}
+    """Proprioceptive entries and their sizes."""
+    privileged: dict[str, PositiveInt] = {}
+    """Entries that no robot's sensors give (object and goal poses) and their sizes."""
+
+
+class Card(_Table):
+    """What all cards have in common."""
+
+    name: str
+    """The file's name, which is also the CLI's name."""
+    version: PositiveInt
+    """Raised whenever a result could change."""
+    adapter: str
+    """The class behind the card: a registered name, `package.module:Class` or `./file.py:Class`."""
+    description: str
+    """One sentence for `vla-bench list`."""
+    options: dict[str, Option] = {}
+    """The adapter's settings; `--set key=value` overrides one."""
+    path: Path = Path()
+    """Where the card was read; not part of its digest."""
+
+    @property
+    def digest(self) -> str:
+        """Identity of the card's content, overrides included."""
+        return digest(self.model_dump(mode="json", exclude={"path"}))
+
+    def override(self, settings: Mapping[str, str]) -> Self:
+        """A copy with some options replaced.
+
+        Args:
+            settings: Option name -> value as text, in TOML's notation.
+
+        Raises:
+            UserError: There is no such option, or the value is of another type.
+        """
+        changes = {key: self._parsed(key, text) for key, text in settings.items()}
+        return self.model_copy(update={"options": {**self.options, **changes}})
+
+    def _parsed(self, key: str, text: str) -> Option:
+        if key not in self.options:
+            raise UserError(
+                f"--set {key}: {self.name} has no such option; {nearest(key, self.options)}"
+            )
+        default = self.options[key]
+        if isinstance(default, str):
+            return text
+        try:
+            value: Option = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        if isinstance(default, float) and type(value) is int:
+            value = float(value)
+        if type(value) is not type(default):
+            raise UserError(
+                f"--set {key}={text}: expected a {type(default).__name__} such as {default}"
+            )
+        return value
+
+    def portable(self) -> Self:
+        """A copy without this machine's path, unless the adapter is a file beside the card."""
+        return self if ".py:" in self.adapter else self.model_copy(update={"path": Path()})
+
+
+class PolicyCard(Card):
+    """Declares a policy: what it reads, what it returns, how its chunks are executed."""
+
+    chunk_length: PositiveInt
+    """Actions in one planned chunk."""
+    horizon: PositiveInt
+    """Default execution horizon H: actions played before the next plan; at most `chunk_length`."""
+    temporal_ensembling: float | None = None
+    """ACT's coefficient m: overlapping chunks are averaged with weights exp(-m * age rank)."""
+    inputs: PolicyInputs = PolicyInputs()
+    """Observation entries that the policy reads."""
+    action: ActionConvention = ActionConvention()
+    """What its actions mean."""
+    suites: list[str] = []
+    """Suites it can be run on; empty means any."""
+
+    @model_validator(mode="after")
+    def _horizon_within_chunk(self) -> Self:
+        if self.horizon > self.chunk_length:
+            raise ValueError(f"horizon {self.horizon} is beyond chunk_length {self.chunk_length}")
+        return self
+
+
+class TaskCard(_Table):
+    """One task of a suite."""
+
+    instruction: str
+    """What the robot is told."""
+    parameters: dict[str, str] = {}
+    """What the suite's adapter needs to know to find the task's files."""
+
+
+class SuiteCard(Card):
+    """Declares a suite: the pinned protocol of an evaluation."""
+
+    track: Literal["real", "mini"]
+    """Mini worlds are made by the project and never ranked with real ones."""
+    max_steps: PositiveInt
+    """Control steps of an episode."""
+    outcome: Literal["latched", "final"]
+    """`latched`: success at any step counts and ends the episode; `final`: only the last step's."""
+    episodes: PositiveInt
+    """Episodes per task and trial."""
+    trials: PositiveInt
+    """Trials per task."""
+    control_hz: PositiveInt
+    """Control steps per second of simulated time."""
+    cameras: dict[str, tuple[int, int]]
+    """Camera names and their (height, width) in pixels."""
+    state: dict[str, PositiveInt]
+    """Proprioceptive entries and their sizes."""
+    privileged: dict[str, PositiveInt] = {}
+    """Entries that a policy's card must declare under `inputs.privileged` to receive."""
+    action: ActionConvention
+    """What an action means."""
+    engine: dict[str, str]
+    """Packages that move scores, and the versions the protocol is pinned to."""
+    manifests: dict[str, str] = {}
+    """Digests of the tasks' manifests of initial states; checked wherever given."""
+    tasks: dict[str, TaskCard]
+    """The tasks by name."""
+
+
+CardT = TypeVar("CardT", bound=Card)
+_FOLDERS: dict[type[Card], str] = {PolicyCard: "policies", SuiteCard: "suites"}
+
+
+def search_path(kind: type[Card]) -> list[Path]:
+    """Folders searched for cards, first one wins: working folder, $VLA_BENCH_PATH, packages, ours."""
+    folder = _FOLDERS[kind]
+    roots = [Path.cwd()]
+    roots += [Path(p) for p in os.environ.get("VLA_BENCH_PATH", "").split(os.pathsep) if p]
+    for entry in metadata.entry_points(group=CARDS_GROUP):
+        roots.append(Path(str(resources.files(entry.value))))
+    package = Path(str(resources.files("vla_bench")))
+    packed = package / "_cards"
+    roots.append(packed if packed.is_dir() else package.parent)
+    return [root / folder for root in roots]
+
+
+def find_cards(kind: type[Card]) -> dict[str, Path]:
+    """Every card of a kind that a name can reach, by name."""
+    found: dict[str, Path] = {}
+    for folder in search_path(kind):
+        for path in sorted(folder.glob("*.toml")):
+            found.setdefault(path.stem, path)
+    return found
+
+
+def load_card(kind: type[CardT], name_or_path: str) -> CardT:
+    """Loads a card by name, or by path if the argument ends in `.toml`.
+
+    Args:
+        kind: `PolicyCard` or `SuiteCard`.
+        name_or_path: What the user wrote.
+
+    Raises:
+        UserError: There is no such card, or it is not valid.
+    """
+    noun = _FOLDERS[kind]
+    if name_or_path.endswith(".toml"):
+        path = Path(name_or_path)
+        if not path.is_file():
+            raise UserError(f"no card at {path}; give the path of a .toml file or a name")
+    else:
+        known = find_cards(kind)
+        if name_or_path not in known:
+            hint = nearest(name_or_path, known)
+            raise UserError(
+                f"no {_singular(noun)} named {name_or_path!r}; {hint} See `vla-bench list {noun}`"
+            )
+        path = known[name_or_path]
+    return _parse(kind, path)
+
+
+def _singular(noun: str) -> str:
+    return {"policies": "policy", "suites": "suite"}[noun]
+
+
+def _read(kind: type[Card], path: Path) -> dict[str, Any]:
+    """A card's content, laid over that of the card it `extends`."""
+    try:
+        data: dict[str, Any] = tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid TOML: {error}") from None
+    base = data.pop("extends", None)
+    if base is None:
+        return data
+    known = {**find_cards(kind), **{p.stem: p for p in path.parent.glob("*.toml")}}
+    if base not in known or known[base] == path:
+        raise UserError(f"{path}: extends {base!r}, which is no card; {nearest(base, known)}")
+    return _overlay(_read(kind, known[base]), data)
+
+
+def _overlay(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _overlay(merged[key], value) if both else value
+    return merged
+
+
+def _parse(kind: type[CardT], path: Path) -> CardT:
+    data = _read(kind, path)
+    try:
+        return kind.model_validate({"name": path.stem, **data, "path": path.resolve()})
+    except ValidationError as error:
+        problems = "; ".join(_explain(kind, problem) for problem in error.errors())
+        raise UserError(f"{path}: {problems}") from None
+
+
+def _explain(kind: type[Card], problem: Any) -> str:
+    place = ".".join(str(part) for part in problem["loc"]) or "card"
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key {place!r}, {nearest(str(problem['loc'][-1]), _keys(kind, problem))}"
+    if problem["type"] == "missing":
+        return f"key {place!r} is missing"
+    return f"{place}: {problem['msg']}, found {problem['input']!r}"
+
+
+def _keys(kind: type[BaseModel], problem: Any) -> Iterator[str]:
+    table: Any = kind
+    for part in problem["loc"][:-1]:
+        field = table.model_fields.get(part) if hasattr(table, "model_fields") else None
+        table = field.annotation if field is not None else table
+    return (key for key in getattr(table, "model_fields", kind.model_fields) if key != "path")

@@ -1,0 +1,245 @@
+"""The command line: one thin function per command."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from vla_bench.errors import UserError
+
+app = typer.Typer(
+    help="Evaluates vision-language-action policies: the same number twice, with an interval.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+EXIT_OK, EXIT_USER_ERROR, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 1, 3, 130
+console = Console()
+# Typer has its own copy of click since 0.26: the base of its usage errors is click's ClickException.
+UsageProblem = typer.BadParameter.__mro__[2]
+
+
+class Video(StrEnum):
+    """Which episodes to keep a video of."""
+
+    failures = "failures"
+    all = "all"
+    none = "none"
+
+
+class Noun(StrEnum):
+    """What `list` can list."""
+
+    policies = "policies"
+    suites = "suites"
+    tasks = "tasks"
+
+
+@app.command()
+def run(
+    policy: Annotated[str, typer.Option(help="Name of a policy, or path of its card.")],
+    suite: Annotated[str, typer.Option(help="Name of a suite, or path of its card.")],
+    tasks: Annotated[str, typer.Option(help="Comma-separated tasks; all if left out.")] = "",
+    episodes: Annotated[
+        int | None, typer.Option(help="Episodes per task and trial; the card's number if left out.")
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option(help="Trials per task; the card's number if left out.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of every random draw.")] = 0,
+    horizon: Annotated[
+        int | None, typer.Option(help="Execution horizon H: actions played of each chunk.")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="0 runs inline, in this process.")] = 0,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="key=value overrides an option of the policy's card."),
+    ] = None,
+    video: Annotated[Video, typer.Option(help="Which episodes to film.")] = Video.none,
+    out: Annotated[Path | None, typer.Option(help="Run folder; resumed if it exists.")] = None,
+    allow_mismatch: Annotated[
+        bool, typer.Option("--allow-mismatch", help="Run although something does not fit.")
+    ] = False,
+) -> None:
+    """Runs a policy on a suite, or resumes such a run."""
+    from vla_bench import progress, runs
+
+    if workers != 0:
+        raise UserError(f"--workers {workers}: only the inline executor is there; use --workers 0")
+    planned = runs.plan_run(
+        runs.RunSpec(
+            policy=policy,
+            suite=suite,
+            tasks=[task for task in tasks.split(",") if task],
+            episodes=episodes,
+            trials=trials,
+            seed=seed,
+            horizon=horizon,
+            options=_pairs(settings or []),
+            video=video.value,
+            out=out,
+            allow_mismatch=allow_mismatch,
+        )
+    )
+    console.print(f"{len(planned.items)} episodes, run folder {planned.folder.path}", soft_wrap=True)
+    with progress.shown(len(planned.items), console) as on_record:
+        records = runs.execute(planned, on_record)
+    _show(planned.folder.path)
+    if any(record.reason == "harness_error" for record in records):
+        console.print("some episodes failed in the harness: run the same command to retry them")
+        raise typer.Exit(EXIT_INCOMPLETE)
+
+
+@app.command("list")
+def list_(
+    noun: Annotated[Noun, typer.Argument(help="What to list.")],
+    suite: Annotated[str | None, typer.Option(help="For tasks: of which suite.")] = None,
+) -> None:
+    """Lists policies, suites or tasks."""
+    from vla_bench.cards import PolicyCard, SuiteCard, find_cards, load_card
+
+    table = Table(show_edge=False, pad_edge=False)
+    if noun is Noun.tasks:
+        for column in ("suite", "task", "instruction"):
+            table.add_column(column)
+        for name in [suite] if suite else find_cards(SuiteCard):
+            for task, card in load_card(SuiteCard, name).tasks.items():
+                table.add_row(name, task, card.instruction)
+    else:
+        kind = PolicyCard if noun is Noun.policies else SuiteCard
+        for column in ("name", "version", "description"):
+            table.add_column(column)
+        for name in find_cards(kind):
+            found = load_card(kind, name)
+            table.add_row(name, str(found.version), found.description)
+    console.print(table)
+
+
+@app.command()
+def doctor() -> None:
+    """Says what is installed, which renderer works, which assets are here, and what mends each lack."""
+    from vla_bench.doctor import findings
+
+    broken = False
+    for finding in findings():
+        mark = "[green]ok[/]" if finding.ok else "[red]no[/]"
+        console.print(f"{mark}  {finding.name}: {finding.found}", soft_wrap=True, highlight=False)
+        if not finding.ok:
+            console.print(f"      {finding.fix}", soft_wrap=True, highlight=False, markup=False)
+            broken = broken or finding.required
+    raise typer.Exit(EXIT_USER_ERROR if broken else EXIT_OK)
+
+
+@app.command()
+def assets(
+    suite: Annotated[str, typer.Argument(help="Name of a suite.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Accept the licences without asking.")] = False,
+) -> None:
+    """Downloads the files that a suite needs, after showing their licences."""
+    from vla_bench.assets import describe, fetch
+    from vla_bench.cards import SuiteCard, load_card
+    from vla_bench.registry import make_suite
+
+    made = make_suite(load_card(SuiteCard, suite))
+    downloads = made.downloads()
+    if not downloads:
+        made.prepare()
+        console.print(f"{suite} needs no download; its files are in {made.asset_root()}")
+        return
+    console.print(f"{suite} needs, in {made.asset_root()}:", soft_wrap=True)
+    for line in describe(downloads):
+        console.print(f"  {line}", soft_wrap=True)
+    if not yes and not typer.confirm("Download them under these terms?"):
+        raise UserError("nothing was downloaded; pass --yes to accept the terms")
+    for download in downloads:
+        console.print(f"{download.name}: {fetch(download, made.asset_root())}", soft_wrap=True)
+
+
+@app.command()
+def replay(
+    run_folder: Annotated[Path, typer.Argument(help="Run folder.")],
+    item: Annotated[str, typer.Argument(help="Item digest (or its start), or task/trial/index.")],
+    out: Annotated[Path | None, typer.Option(help="Video to write.")] = None,
+) -> None:
+    """Plays one recorded item again, with a video, and compares it with its record."""
+    from vla_bench.replay import replay_item
+
+    result = replay_item(run_folder, item, out)
+    console.print(f"video: {result.video}", soft_wrap=True)
+    if result.differences:
+        for line in result.differences:
+            console.print(f"differs: {line}", soft_wrap=True)
+        raise typer.Exit(EXIT_INCOMPLETE)
+    console.print(f"{result.record.reason} after {result.record.steps} steps, as recorded")
+
+
+@app.command()
+def report(
+    run_folders: Annotated[
+        list[Path] | None, typer.Argument(help="Run folders; all under results/runs if left out.")
+    ] = None,
+) -> None:
+    """Shows the success table of runs, with Wilson intervals, and writes it beside each run."""
+    folders = run_folders or sorted(p.parent for p in Path("results/runs").glob("*/manifest.json"))
+    if not folders:
+        raise UserError("no run under results/runs; start one with `vla-bench run`")
+    missing = 0
+    for folder in folders:
+        missing += _show(folder)
+    raise typer.Exit(EXIT_INCOMPLETE if missing else EXIT_OK)
+
+
+def _pairs(settings: list[str]) -> dict[str, str]:
+    pairs = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not (key and equals):
+            raise UserError(f"--set {setting}: expected key=value, e.g. --set suite.split=train")
+        pairs[key] = value
+    return pairs
+
+
+def _show(path: Path) -> int:
+    """Prints a run's success table, writes its report, returns how many episodes are missing."""
+    from vla_bench.records import RunFolder
+    from vla_bench.reports import tables
+
+    folder = RunFolder(path)
+    manifest, records = folder.manifest, folder.records()
+    rows = tables.success_rows(manifest, records)
+    table = Table(title=f"{manifest.policy.name} on {manifest.suite.name}, H={manifest.horizon}")
+    for column in tables.HEADER:
+        table.add_column(column, justify="left" if column == "task" else "right")
+    for row in rows:
+        table.add_row(*tables.cells(row))
+    console.print(table)
+    console.print(tables.overall(rows), highlight=False)
+    console.print(f"report: {tables.write_report(folder)}", soft_wrap=True, highlight=False)
+    return sum(row.missing for row in rows)
+
+
+def main() -> None:
+    """Entry point: a user's mistake is one line and exit status 1, never a traceback."""
+    try:
+        status = app(standalone_mode=False)
+    except UserError as error:
+        status = _fail(str(error))
+    except (KeyboardInterrupt, typer.Abort):
+        print("interrupted; run the same command again to go on", file=sys.stderr)
+        status = EXIT_INTERRUPTED
+    except Exception as error:
+        if not isinstance(error, UsageProblem):
+            raise
+        status = _fail(f"{error.format_message()}; see `vla-bench --help`")
+    sys.exit(status)
+
+
+def _fail(message: str) -> int:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    return EXIT_USER_ERROR

@@ -1,0 +1,84 @@
+"""The contract of a policy: `reset` and `plan`, and `correct` for per-step residual correction."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vla_bench.cards import PolicyCard, SuiteCard
+from vla_bench.items import WorkItem
+
+ActionChunks = NDArray[np.float32]
+"""(batch, chunk length, action size)."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a policy is shown: the entries that its card declares, and no others."""
+
+    item: WorkItem
+    """The episode; its digest tells episodes of one batch apart."""
+    step: int
+    """Control steps played so far."""
+    instruction: str
+    """What the robot is told to do."""
+    images: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
+    """Camera name -> uint8 (H, W, 3), RGB."""
+    state: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    """Entry name -> float32 (n,)."""
+    privileged: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    """Entry name -> float32 (n,), only if the card declares it."""
+
+
+class Policy(ABC):
+    """Turns observations into action chunks.
+
+    Args:
+        card: The policy's card, options overridden by the run.
+        suite: Card of the suite it is run on.
+    """
+
+    def __init__(self, card: PolicyCard, suite: SuiteCard) -> None:
+        self.card = card
+        self.suite = suite
+        assert suite.action.size is not None
+        self.action_size = suite.action.size
+
+    def reset(self, item: WorkItem) -> None:
+        """An episode begins. Draw randomness from `item.generator(...)`, nowhere else."""
+
+    @abstractmethod
+    def plan(self, observations: Sequence[Observation]) -> ActionChunks:
+        """Plans one chunk for each observation of a batch.
+
+        Args:
+            observations: One per episode; the result for one must not depend on its neighbours.
+
+        Returns:
+            Float32 (len(observations), chunk length, action size).
+        """
+
+    @property
+    def corrects(self) -> bool:
+        """Whether `correct` wants an observation at every step."""
+        return type(self).correct is not Policy.correct
+
+    def correct(
+        self, observation: Observation, action: NDArray[np.float32], k: int
+    ) -> NDArray[np.float32]:
+        """Corrects one action just before it is played.
+
+        Args:
+            observation: The observation at this step.
+            action: The planned action, float32 (action size,).
+            k: Steps played of the current chunk, from 0.
+
+        Returns:
+            The action to play, float32 (action size,).
+        """
+        return action

@@ -1,0 +1,77 @@
+"""Shows how a run is getting on: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from vla_bench.records import EpisodeRecord
+from vla_bench.runs import OnRecord
+
+
+@contextmanager
+def shown(total: int, console: Console) -> Iterator[OnRecord]:
+    """Yields a function to be called with every record.
+
+    Args:
+        total: Number of episodes of the run.
+        console: Where to write.
+    """
+    if console.is_terminal:
+        with _bar(console) as progress:
+            yield _on_terminal(progress, total)
+    else:
+        yield _in_lines(total, console)
+
+
+def _bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
+def _on_terminal(progress: Progress, total: int) -> OnRecord:
+    bar = progress.add_task("starting", total=total)
+    counts = _Counts()
+
+    def on_record(record: EpisodeRecord) -> None:
+        counts.add(record)
+        progress.update(bar, advance=1, description=f"{record.task}  {counts}")
+
+    return on_record
+
+
+def _in_lines(total: int, console: Console) -> OnRecord:
+    counts = _Counts()
+
+    def on_record(record: EpisodeRecord) -> None:
+        counts.add(record)
+        cause = f"  {record.error}" if record.error else ""
+        console.print(
+            f"{counts.total}/{total}  {record.task} {record.trial}/{record.index}  {record.reason} "
+            f"after {record.steps} steps, {record.wall_s:.1f} s{cause}",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+    return on_record
+
+
+class _Counts:
+    def __init__(self) -> None:
+        self.total = 0
+        self.successes = 0
+
+    def add(self, record: EpisodeRecord) -> None:
+        self.total += 1
+        self.successes += record.success
+
+    def __str__(self) -> str:
+        return f"{self.successes}/{self.total} succeeded"

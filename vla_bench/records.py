@@ -1,0 +1,313 @@
+"""Episode records and the run folder that holds them."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from vla_bench.cards import PolicyCard, SuiteCard
+from vla_bench.errors import UserError
+from vla_bench.items import WorkItem, digest
+
+Reason = Literal["success", "timeout", "policy_error", "harness_error"]
+TIMES = frozenset({"wall_s", "cpu_s", "policy_s", "simulation_s", "observation_s"})
+"""Fields that differ between two runs of the same item; all others do not."""
+
+
+class EpisodeRecord(BaseModel):
+    """What one rollout produced: one line of `episodes.jsonl`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    item: str
+    """Digest of the work item."""
+    suite: str
+    """Name of the suite."""
+    version: int
+    """Version of the suite."""
+    policy: str
+    """Name of the policy."""
+    task: str
+    """Name of the task."""
+    trial: int
+    """Trial number, from 0."""
+    index: int
+    """Position within task and trial, from 0."""
+    seed: int
+    """Seed of the episode's draws."""
+    initial_state: dict[str, str | int]
+    """The pinned start: for MS-HAB split, scene, plan uid and spawn index."""
+    success: bool
+    """Outcome as the suite's card defines it (`latched` or `final`)."""
+    reason: Reason
+    """Why the episode ended."""
+    steps: int
+    """Control steps played."""
+    first_success: int | None
+    """Control steps after which the success conditions held for the first time; null if never."""
+    horizon: int
+    """Execution horizon: actions played of each chunk."""
+    queries: int
+    """How often the policy planned a chunk."""
+    probe: str
+    """World probe: digest of the settled initial world, rounded."""
+    states: str
+    """Digest of the simulator's states, from the initial one to the last."""
+    actions: str
+    """Digest of the actions played."""
+    error: str | None = None
+    """What went wrong, for `policy_error` and `harness_error`."""
+    wall_s: float
+    """Wall-clock time of the episode, its set-up included (s)."""
+    cpu_s: float
+    """CPU time of the process over the same span (s)."""
+    policy_s: float
+    """Wall-clock time in the policy (s)."""
+    simulation_s: float
+    """Wall-clock time of set-up and control steps (s)."""
+    observation_s: float
+    """Wall-clock time of rendering and reading observations (s)."""
+
+    def outcome(self) -> dict[str, Any]:
+        """All fields but the times: what two runs of the same item must agree on."""
+        return self.model_dump(exclude=set(TIMES))
+
+
+class RunManifest(BaseModel):
+    """What a run is a run of. Written once, before the first episode."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    policy: PolicyCard
+    """The policy's card, overrides applied."""
+    suite: SuiteCard
+    """The suite's card, overrides applied."""
+    seed: int
+    """Seed of the run."""
+    horizon: int
+    """Execution horizon H."""
+    tasks: list[str]
+    """Tasks, in the order of the suite's card."""
+    episodes: int
+    """Episodes per task and trial."""
+    trials: int
+    """Trials per task."""
+    items: dict[str, str]
+    """Task -> digest of its ordered items."""
+    mismatches: list[str]
+    """Mismatches that `--allow-mismatch` let pass; such a run is not comparable with others."""
+    versions: dict[str, str]
+    """Package -> version, Python included."""
+    hardware: dict[str, str | int]
+    """Machine the run was started on."""
+
+    def identity(self) -> str:
+        """Two runs may share a folder only if they agree on this."""
+        return digest(
+            {
+                "policy": self.policy.digest,
+                "suite": self.suite.digest,
+                "seed": self.seed,
+                "horizon": self.horizon,
+            }
+        )
+
+
+def installed_versions(engine: Mapping[str, str]) -> dict[str, str]:
+    """Versions of Python, of this package and of whatever can move a score."""
+    names = sorted({"vla-bench", "numpy", "torch", "gymnasium", *engine})
+    found = {"python": platform.python_version()}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def hardware() -> dict[str, str | int]:
+    """What the manifest says about the machine."""
+    return {
+        "machine": platform.machine(),
+        "system": platform.platform(),
+        "cpus": os.cpu_count() or 0,
+        "byteorder": sys.byteorder,
+    }
+
+
+class RunFolder:
+    """A run on disk: `manifest.json`, `episodes.jsonl` (append-only), `videos/`.
+
+    Use as a context manager to write: it holds the folder's lock, so that two runs cannot mix.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.episodes = path / "episodes.jsonl"
+        self.videos = path / "videos"
+        self._manifest = path / "manifest.json"
+        self._lock = FileLock(path / ".lock", timeout=0)
+
+    def __enter__(self) -> Self:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire()
+        except Timeout:
+            raise UserError(
+                f"another run is writing to {self.path}; wait for it, or give another --out"
+            ) from None
+        except OSError as error:
+            raise UserError(
+                f"cannot write to {self.path} ({error.strerror}); give a writable folder with --out"
+            ) from None
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._lock.release()
+
+    @property
+    def manifest(self) -> RunManifest:
+        """The manifest of the run.
+
+        Raises:
+            UserError: There is none, or it cannot be read.
+        """
+        if not self._manifest.is_file():
+            raise UserError(f"{self.path} is not a run folder: it has no manifest.json")
+        try:
+            return RunManifest.model_validate_json(self._manifest.read_text())
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise UserError(
+                f"{self._manifest} was written by another version of vla-bench, or damaged: "
+                f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+            ) from None
+
+    def open_run(self, manifest: RunManifest) -> None:
+        """Starts or resumes the run that the manifest describes.
+
+        Raises:
+            UserError: The folder holds another run.
+        """
+        if self._manifest.exists():
+            old = self.manifest
+            if old.identity() != manifest.identity():
+                raise UserError(
+                    f"{self.path} holds another run ({_difference(old, manifest)}); "
+                    f"give another --out"
+                )
+        temporary = self._manifest.with_suffix(".tmp")
+        with _writing(temporary):
+            temporary.write_text(manifest.model_dump_json(indent=2) + "\n")
+            temporary.replace(self._manifest)
+
+    def repair(self) -> bool:
+        """Cuts off a last line that a killed process left unfinished; returns whether there was one."""
+        if not self.episodes.exists():
+            return False
+        data = self.episodes.read_bytes()
+        complete = data.rfind(b"\n") + 1
+        if complete == len(data):
+            return False
+        os.truncate(self.episodes, complete)
+        return True
+
+    def append(self, record: EpisodeRecord) -> None:
+        """Adds one record, whole or not at all.
+
+        Raises:
+            UserError: The disk is full or the folder cannot be written.
+        """
+        line = (record.model_dump_json() + "\n").encode()
+        with _writing(self.episodes), self.episodes.open("ab", buffering=0) as file:
+            before = os.fstat(file.fileno()).st_size
+            try:
+                written = file.write(line)
+                os.fsync(file.fileno())
+            except OSError:
+                os.ftruncate(file.fileno(), before)
+                raise
+            if written != len(line):
+                os.ftruncate(file.fileno(), before)
+                raise OSError(28, "No space left on device")
+
+    def records(self) -> list[EpisodeRecord]:
+        """One record per item, in the order in which they were written.
+
+        An item that was recorded as `harness_error` and played again counts as played again.
+
+        Raises:
+            UserError: A line is damaged; names it and how to mend it.
+        """
+        if not self.episodes.exists():
+            return []
+        records: dict[str, EpisodeRecord] = {}
+        for number, line in enumerate(self.episodes.read_text().splitlines(keepends=True), 1):
+            try:
+                if not line.endswith("\n"):
+                    raise ValueError("cut short")
+                record = EpisodeRecord.model_validate(json.loads(line))
+            except ValueError:
+                raise UserError(
+                    f"{self.episodes}, line {number} is cut short or damaged; the {len(records)} "
+                    f"records before it are intact. Run the same `vla-bench run` again to replace a "
+                    f"cut last line; delete a damaged line elsewhere"
+                ) from None
+            if record.item not in records or records[record.item].reason == "harness_error":
+                records[record.item] = record
+        return list(records.values())
+
+    def video(self, item: WorkItem) -> Path:
+        """Where the video of an item goes."""
+        return self.videos / f"{item.task}_{item.trial}_{item.index:03d}_{item.digest}.mp4"
+
+
+class _writing:
+    """Turns an operating-system error while writing into one line for the user."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if isinstance(error, OSError):
+            raise UserError(
+                f"cannot write {self.path} ({error.strerror}); earlier records are intact. Free some "
+                f"space or give another --out, then run the same command again"
+            ) from None
+
+
+def _difference(old: RunManifest, new: RunManifest) -> str:
+    for name, before, after in (
+        ("policy", old.policy.name, new.policy.name),
+        ("suite", old.suite.name, new.suite.name),
+        ("seed", old.seed, new.seed),
+        ("horizon", old.horizon, new.horizon),
+        ("policy card", old.policy.digest, new.policy.digest),
+        ("suite card", old.suite.digest, new.suite.digest),
+    ):
+        if before != after:
+            return f"{name} {before}, now {after}"
+    return "unknown difference"

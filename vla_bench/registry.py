@@ -1,0 +1,85 @@
+"""From the adapter named on a card to its class, imported only when it is needed."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any, TypeVar
+
+from vla_bench.cards import Card, PolicyCard, SuiteCard
+from vla_bench.errors import UserError, nearest
+from vla_bench.items import digest
+from vla_bench.policies.base import Policy
+from vla_bench.suites.base import Suite
+
+POLICIES = {
+    "expert": "vla_bench.policies.expert.policy:ExpertPolicy",
+    "hold": "vla_bench.policies.hold:HoldPolicy",
+    "random": "vla_bench.policies.random:RandomPolicy",
+}
+SUITES = {
+    "ms-hab": "vla_bench.suites.ms_hab.suite:MsHabSuite",
+}
+POLICIES_GROUP = "vla_bench.policies"
+SUITES_GROUP = "vla_bench.suites"
+"""Entry-point groups in which third-party packages name their adapters."""
+
+T = TypeVar("T")
+
+
+def make_policy(card: PolicyCard, suite: SuiteCard) -> Policy:
+    """The policy that a card declares, for one suite."""
+    return _load(card, POLICIES, POLICIES_GROUP, Policy)(card, suite)
+
+
+def make_suite(card: SuiteCard) -> Suite:
+    """The suite that a card declares."""
+    return _load(card, SUITES, SUITES_GROUP, Suite)(card)
+
+
+def _load(card: Card, known: dict[str, str], group: str, base: type[T]) -> type[T]:
+    adapters = {**{e.name: e.value for e in metadata.entry_points(group=group)}, **known}
+    target = adapters.get(card.adapter, card.adapter)
+    module_name, _, class_name = target.rpartition(":")
+    if not module_name:
+        raise UserError(
+            f"{card.path}: no adapter named {card.adapter!r}; {nearest(card.adapter, adapters)} "
+            f"Or write package.module:Class, or ./file.py:Class"
+        )
+    found = getattr(_import(card, module_name), class_name, None)
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise UserError(f"{card.path}: {target} is not a {base.__name__} class")
+    return found
+
+
+def _import(card: Card, module_name: str) -> Any:
+    if module_name.endswith(".py"):
+        return _import_file((card.path.parent / module_name).resolve(), card)
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"{card.path}: adapter {card.adapter!r} needs the module {error.name!r}; install it"
+        ) from None
+
+
+def _import_file(path: Path, card: Card) -> Any:
+    if not path.is_file():
+        raise UserError(f"{card.path}: adapter {card.adapter!r}: there is no {path}")
+    name = f"vla_bench_adapter_{path.stem}_{digest(str(path), 8)}"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            del sys.modules[name]
+            raise UserError(
+                f"{path} cannot be imported: {type(error).__name__}: {error}"
+            ) from error
+    return sys.modules[name]

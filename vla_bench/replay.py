@@ -1,0 +1,76 @@
+"""Plays one recorded item again and compares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vla_bench.errors import UserError, nearest
+from vla_bench.items import WorkItem
+from vla_bench.records import EpisodeRecord, RunFolder, RunManifest
+from vla_bench.registry import make_policy, make_suite
+from vla_bench.rollout import Settings, play
+from vla_bench.suites.base import Suite
+from vla_bench.video import VideoWriter
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What came of playing an item again."""
+
+    record: EpisodeRecord
+    video: Path
+    differences: Sequence[str]
+    """Fields that differ from the recorded ones, times aside."""
+
+
+def replay_item(run_folder: Path, name: str, out: Path | None = None) -> Replay:
+    """Plays a recorded item again under the run's own cards, and films it.
+
+    Args:
+        run_folder: The run.
+        name: Digest of the item or its start, or `task/trial/index`.
+        out: Video file; None for one in the run folder.
+
+    Raises:
+        UserError: There is no such record, or the suite's files have changed.
+    """
+    folder = RunFolder(run_folder)
+    manifest = folder.manifest
+    recorded = _find(folder.records(), name)
+    suite = make_suite(manifest.suite)
+    suite.prepare()
+    item = _item(suite, manifest, recorded)
+    policy = make_policy(manifest.policy, manifest.suite)
+    env = suite.make_env(item.task, manifest.policy.inputs.images, "rgb_array")
+    video = out or folder.video(item)
+    with VideoWriter(video, manifest.suite.control_hz) as writer:
+        record = play(env, policy, item, Settings.of(manifest), writer.capture)
+    env.close()
+    old, new = recorded.outcome(), record.outcome()
+    differences = [f"{key}: recorded {old[key]}, now {new[key]}" for key in old if old[key] != new[key]]
+    return Replay(record, video, differences)
+
+
+def _find(records: Sequence[EpisodeRecord], name: str) -> EpisodeRecord:
+    places = {f"{r.task}/{r.trial}/{r.index}": r for r in records}
+    found = [r for r in records if r.item.startswith(name)] if "/" not in name else []
+    if name in places:
+        return places[name]
+    if len(found) == 1:
+        return found[0]
+    if len(found) > 1:
+        raise UserError(f"{name} is the start of {len(found)} items; give more digits")
+    raise UserError(f"no record of item {name!r}; {nearest(name, places)}")
+
+
+def _item(suite: Suite, manifest: RunManifest, record: EpisodeRecord) -> WorkItem:
+    items = suite.items(record.task, seed=manifest.seed)
+    for item in items:
+        if item.digest == record.item:
+            return item
+    raise UserError(
+        f"item {record.item} is not among the items of {manifest.suite.name} on this machine: "
+        f"its files have changed since the run"
+    )

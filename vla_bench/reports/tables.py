@@ -1,0 +1,141 @@
+"""The success table: one row per task, computed from episode records and from nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from vla_bench.records import EpisodeRecord, RunFolder, RunManifest
+from vla_bench.reports.stats import wilson
+
+
+@dataclass(frozen=True)
+class SuccessRow:
+    """Success of one policy on one task. A harness error counts as an episode without success, and is
+    shown: a rate that leaves episodes out can be made as high as one likes."""
+
+    task: str
+    successes: int
+    episodes: int
+    """Recorded episodes, harness errors included."""
+    steps_to_success: float | None
+    """Mean control steps to the first success, over successful episodes."""
+    policy_errors: int
+    harness_errors: int
+    missing: int
+    """Episodes of the run that have no record yet."""
+
+    @property
+    def rate(self) -> float | None:
+        """Success rate in [0, 1]; None without an episode."""
+        return self.successes / self.episodes if self.episodes else None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """95 % Wilson interval of the rate."""
+        return wilson(self.successes, self.episodes) if self.episodes else None
+
+
+def success_rows(manifest: RunManifest, records: Sequence[EpisodeRecord]) -> list[SuccessRow]:
+    """One row per task of a run, in the manifest's order."""
+    expected = manifest.episodes * manifest.trials
+    frame = pd.DataFrame([record.model_dump() for record in records])
+    rows = []
+    for task in manifest.tasks:
+        of_task = frame[frame["task"] == task] if len(frame) else frame
+        rows.append(_row(task, of_task, expected))
+    return rows
+
+
+def _row(task: str, frame: pd.DataFrame, expected: int) -> SuccessRow:
+    if not len(frame):
+        return SuccessRow(task, 0, 0, None, 0, 0, expected)
+    reasons = frame["reason"].value_counts()
+    won = frame[frame["success"]]
+    return SuccessRow(
+        task=task,
+        successes=len(won),
+        episodes=len(frame),
+        steps_to_success=float(won["first_success"].mean()) if len(won) else None,
+        policy_errors=int(reasons.get("policy_error", 0)),
+        harness_errors=int(reasons.get("harness_error", 0)),
+        missing=expected - len(frame),
+    )
+
+
+HEADER = (
+    "task",
+    "success",
+    "k/n",
+    "95 % interval",
+    "steps to success",
+    "policy errors",
+    "harness errors",
+    "missing",
+)
+
+
+def cells(row: SuccessRow) -> tuple[str, ...]:
+    """A row as text, in the order of `HEADER`."""
+    interval = row.interval
+    return (
+        row.task,
+        "-" if row.rate is None else f"{100 * row.rate:.1f} %",
+        f"{row.successes}/{row.episodes}",
+        "-" if interval is None else f"[{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]",
+        "-" if row.steps_to_success is None else f"{row.steps_to_success:.1f}",
+        str(row.policy_errors),
+        str(row.harness_errors),
+        str(row.missing),
+    )
+
+
+def overall(rows: Sequence[SuccessRow]) -> str:
+    """The mean over tasks of the tasks' success rates, in words."""
+    rates = [row.rate for row in rows if row.rate is not None]
+    if not rates:
+        return "no episode yet"
+    return f"mean of {len(rates)} tasks: {100 * sum(rates) / len(rates):.1f} %"
+
+
+def markdown(folder: RunFolder) -> str:
+    """The success table of a run folder as a Markdown page."""
+    manifest = folder.manifest
+    rows = success_rows(manifest, folder.records())
+    lines = [
+        f"# {manifest.policy.name} on {manifest.suite.name} (version {manifest.suite.version})",
+        "",
+        *_facts(manifest),
+        "",
+        "| " + " | ".join(HEADER) + " |",
+        "|" + "---|" * len(HEADER),
+        *("| " + " | ".join(cells(row)) + " |" for row in rows),
+        "",
+        f"{overall(rows)}; Wilson intervals; a harness error counts as an episode without success.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _facts(manifest: RunManifest) -> list[str]:
+    engine = ", ".join(f"{name} {manifest.versions[name]}" for name in manifest.suite.engine)
+    facts = [
+        f"- {manifest.trials} trial(s) x {manifest.episodes} episodes a task, seed {manifest.seed}",
+        f"- execution horizon {manifest.horizon} of chunks of {manifest.policy.chunk_length}",
+        f"- at most {manifest.suite.max_steps} steps; outcome {manifest.suite.outcome}",
+        f"- engine: {engine}",
+    ]
+    if manifest.suite.track == "mini":
+        facts.append("- a mini world: never to be ranked with the real suite")
+    facts += [f"- MISMATCH allowed: {mismatch}" for mismatch in manifest.mismatches]
+    return facts
+
+
+def write_report(folder: RunFolder) -> Path:
+    """Writes `report.md` into the run folder and returns its path."""
+    path = folder.path / "report.md"
+    path.write_text(markdown(folder))
+    return path

@@ -1,0 +1,99 @@
+"""MS-HAB as a suite: finds the files, lists the initial states, makes environments."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+from vla_bench.assets import Download
+from vla_bench.cards import SuiteCard
+from vla_bench.errors import UserError
+from vla_bench.items import InitialState
+from vla_bench.suites.base import Suite
+from vla_bench.suites.ms_hab.dataset import REPLICA_CAD, YCB, Dataset, Split, Subtask
+from vla_bench.suites.ms_hab.env import MsHabEnv
+from vla_bench.suites.ms_hab.mini import ensure_mini_world, mini_world_root
+from vla_bench.suites.vulkan import require_vulkan
+
+
+DOWNLOADS = (
+    Download(
+        name="ReplicaCAD",
+        repository="haosulab/ReplicaCAD",
+        target=REPLICA_CAD,
+        licence="CC-BY-4.0",
+    ),
+    Download(
+        name="ReplicaCADRearrange",
+        repository="haosulab/ReplicaCADRearrange",
+        target=REPLICA_CAD / "rearrange",
+        licence="see the page",
+        archive="rearrange.zip",
+    ),
+    Download(
+        name="YCB",
+        repository="haosulab/ManiSkill2",
+        target=YCB,
+        licence="CC-BY-4.0",
+        archive="data/mani_skill2_ycb.zip",
+    ),
+)
+
+
+class MsHabSuite(Suite):
+    """The SetTable tasks of ManiSkill-HAB, in the real apartments or in the project's mini ones."""
+
+    def __init__(self, card: SuiteCard) -> None:
+        super().__init__(card)
+        self.dataset = Dataset(self.asset_root(), _split(card))
+
+    def asset_root(self) -> Path:
+        """The mini world's cache, or ManiSkill's asset folder ($MS_ASSET_DIR)."""
+        if self.card.track == "mini":
+            return mini_world_root()
+        return Path(os.environ.get("MS_ASSET_DIR", Path.home() / ".maniskill"))
+
+    def downloads(self) -> Sequence[Download]:
+        """ReplicaCAD, its rearrange episodes, and the YCB objects; nothing for the mini world."""
+        return () if self.card.track == "mini" else DOWNLOADS
+
+    def prepare(self) -> None:
+        """Writes the mini world if it is not there yet; checks the files and the renderer."""
+        if self.card.track == "mini":
+            ensure_mini_world(self.asset_root())
+        self.dataset.check()
+        require_vulkan()
+
+    def manifest(self, task: str) -> Sequence[InitialState]:
+        """(scene, plan uid, spawn index) triples; scenes take turns."""
+        subtask, target = self._parameters(task)
+        count = self.card.episodes * self.card.trials
+        return self.dataset.initial_states(subtask, target, count)
+
+    def make_env(
+        self, task: str, cameras: Sequence[str] | None = None, render_mode: str | None = None
+    ) -> MsHabEnv:
+        """An environment on CPU physics; it builds an apartment when an item first needs it."""
+        subtask, target = self._parameters(task)
+        plans = {plan.uid: plan for plan in self.dataset.plans(subtask, target)}
+        return MsHabEnv(
+            self.card,
+            self.dataset,
+            plans,
+            self.items(task),
+            list(self.card.cameras) if cameras is None else cameras,
+            render_mode,
+        )
+
+    def _parameters(self, task: str) -> tuple[Subtask, str]:
+        parameters = self.card.tasks[task].parameters
+        return cast(Subtask, parameters["subtask"]), parameters["target"]
+
+
+def _split(card: SuiteCard) -> Split:
+    split = card.options["split"]
+    if split not in ("train", "val"):
+        raise UserError(f"suite.split={split}: {card.name} has the splits 'val' and 'train'")
+    return cast(Split, split)

@@ -227,16 +227,17 @@ def _show(path: Path) -> int:
 def main() -> None:
     """Entry point: a user's mistake is one line and exit status 1, never a traceback."""
     try:
-        status = app(standalone_mode=False)
+        status = app(standalone_mode=False) or EXIT_OK
     except UserError as error:
         status = _fail(str(error))
     except (KeyboardInterrupt, typer.Abort):
-        print("interrupted; run the same command again to go on", file=sys.stderr)
         status = EXIT_INTERRUPTED
     except Exception as error:
         if not isinstance(error, UsageProblem):
             raise
         status = _fail(f"{error.format_message()}; see `vla-bench --help`")
+    if status == EXIT_INTERRUPTED:
+        print("interrupted; run the same command again to go on", file=sys.stderr)
     sys.exit(status)
 
 

@@ -41,7 +41,9 @@ class Room:
         self.env.reset(seed=0)
         self.robot = self.env.agent.robot
 
-    def place(self, posture: np.ndarray = REST_POSTURE, base: tuple[float, float, float] = (0.0, 0.0, 0.0)) -> None:
+    def place(
+        self, posture: np.ndarray = REST_POSTURE, base: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    ) -> None:
         qpos = self.env.agent.keyframes["rest"].qpos.copy()
         qpos[:3], qpos[POSTURE_IN_ROBOT] = base, posture
         self.robot.set_qpos(torch.tensor(qpos[None], dtype=torch.float32))
@@ -58,8 +60,10 @@ class Room:
         )
 
     def step(self, action: np.ndarray) -> None:
-        assert action.shape == (13,) and action.dtype == np.float32
-        assert np.all(np.abs(action) <= 1.0) and action[8] == action[9] == 0.0
+        assert action.shape == (13,)
+        assert action.dtype == np.float32
+        assert np.all(np.abs(action) <= 1.0)
+        assert action[8] == action[9] == 0.0
         self.env.step(action)
 
 
@@ -83,7 +87,9 @@ def test_forward_kinematics_agrees_with_sapien(room: Room) -> None:
         chain = kinematics.forward(posture)
         for name, transform in zip(kinematics.link_names, chain.transforms, strict=True):
             relative = room.env.agent.base_link.pose.inv() * room.robot.links_map[name].pose
-            np.testing.assert_allclose(transform, relative.to_transformation_matrix()[0].numpy(), atol=1e-5)
+            np.testing.assert_allclose(
+                transform, relative.to_transformation_matrix()[0].numpy(), atol=1e-5
+            )
 
 
 def test_jacobian_is_the_derivative() -> None:
@@ -142,8 +148,12 @@ def test_base_and_torso_follow_the_measured_models(room: Room) -> None:
         assert after.posture_velocity[0] == pytest.approx(lift, abs=0.03)
 
 
-@pytest.mark.parametrize("offset", [(0.8, 0.0, -0.3), (0.5, -0.6, -0.4), (0.3, 0.7, -0.2), (0.6, 0.3, -0.7)])
-def test_arm_and_base_reach_a_far_target_together(room: Room, offset: tuple[float, float, float]) -> None:
+@pytest.mark.parametrize(
+    "offset", [(0.8, 0.0, -0.3), (0.5, -0.6, -0.4), (0.3, 0.7, -0.2), (0.6, 0.3, -0.7)]
+)
+def test_arm_and_base_reach_a_far_target_together(
+    room: Room, offset: tuple[float, float, float]
+) -> None:
     room.place()
     controller = WholeBodyController()
     target = TcpTarget(room.state().tcp_position + np.array(offset), rotation=np.eye(3))
@@ -152,7 +162,8 @@ def test_arm_and_base_reach_a_far_target_together(room: Room, offset: tuple[floa
         state = room.state()
         errors.append(np.linalg.norm(target.position_error(state.tcp_position)))
         room.step(controller.track(state, target))
-    assert errors[25] < 0.05 and errors[-1] < 0.01
+    assert errors[25] < 0.05
+    assert errors[-1] < 0.01
     assert target.rotation_error(room.state().tcp_rotation) < 0.05
 
 
@@ -162,10 +173,13 @@ def test_a_moving_target_is_followed_closely(room: Room) -> None:
     velocity, lags = np.array([-0.5, 0.0, 0.0]), []
     for k in range(40):
         state = room.state()
-        target = TcpTarget(start.tcp_position + 0.05 * k * velocity, start.tcp_rotation, velocity=velocity)
+        target = TcpTarget(
+            start.tcp_position + 0.05 * k * velocity, start.tcp_rotation, velocity=velocity
+        )
         lags.append(np.linalg.norm(target.position_error(state.tcp_position)))
         room.step(controller.track(state, target))
-    assert max(lags) < 0.03 and lags[-1] < 0.003
+    assert max(lags) < 0.03
+    assert lags[-1] < 0.003
 
 
 @pytest.mark.parametrize("drive", [False, True])
@@ -186,9 +200,12 @@ def test_return_to_rest_is_as_fast_as_the_slowest_joint(room: Room, drive: bool)
 
 
 @pytest.mark.parametrize(
-    ("goal", "limit"), [((1.0, 0.0, 0.0), 32), ((-1.0, 0.0, 0.0), 32), ((1.0, 0.5, 0.0), 42), ((1.0, 1.0, 0.8), 45)]
+    ("goal", "limit"),
+    [((1.0, 0.0, 0.0), 32), ((-1.0, 0.0, 0.0), 32), ((1.0, 0.5, 0.0), 42), ((1.0, 1.0, 0.8), 45)],
 )
-def test_the_base_drives_to_a_pose_and_stops(room: Room, goal: tuple[float, float, float], limit: int) -> None:
+def test_the_base_drives_to_a_pose_and_stops(
+    room: Room, goal: tuple[float, float, float], limit: int
+) -> None:
     room.place()
     controller, wanted = WholeBodyController(), np.array(goal)
     for steps in range(80):  # noqa: B007
@@ -205,7 +222,9 @@ def test_driving_straight_does_not_overshoot(room: Room) -> None:
     for _ in range(50):
         state = room.state()
         furthest = max(furthest, float(state.base_pose[0]))
-        room.step(controller.return_to_rest(state, base=drive_straight(state, np.array([0.6, 0.0, 0.0]))))
+        room.step(
+            controller.return_to_rest(state, base=drive_straight(state, np.array([0.6, 0.0, 0.0])))
+        )
     assert 0.59 < furthest < 0.61
 
 
@@ -221,14 +240,19 @@ def test_a_stance_is_found_and_carried_out(room: Room) -> None:
         if np.linalg.norm(target.position_error(state.tcp_position)) > 0.15:
             room.step(controller.move_joints(state, reach.posture, base=base))
         else:
-            room.step(controller.track(state, target, base=base, posture=reach.posture, weights=PLANNED_BASE))
+            room.step(
+                controller.track(
+                    state, target, base=base, posture=reach.posture, weights=PLANNED_BASE
+                )
+            )
     assert np.linalg.norm(target.position_error(room.state().tcp_position)) < 0.01
     assert target.rotation_error(room.state().tcp_rotation) < 0.05
 
 
 def test_postures_respect_partial_orientations() -> None:
     reach = ReachSolver().posture(pointing([0.75, 0.0, 0.6], [0.0, 0.0, -1.0]))
-    assert reach.reached and reach.rotation_error < 0.02
+    assert reach.reached
+    assert reach.rotation_error < 0.02
     assert np.all(np.abs(reach.posture - REST_POSTURE) < 2.8)
 
 

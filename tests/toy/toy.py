@@ -90,7 +90,7 @@ class Walker(Policy):
         chunk = np.zeros((len(observations), self.card.chunk_length, size), np.float32)
         chunk[..., 0] = 0.5 * self.walks
         if fault == "nan":
-            chunk[:, -1, 1] = np.nan
+            chunk[:, 1, 1] = np.nan
         if fault == "exception":
             raise ValueError("out of ideas")
         return chunk

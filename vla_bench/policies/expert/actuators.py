@@ -1,9 +1,9 @@
 """How the Fetch answers an action: measured one-step models and their inverses.
 
 The action (13,) in [-1, 1] is: seven arm deltas (0.1 rad added to the CURRENT angle), the absolute
-gripper target, head pan and tilt (always zero), the torso delta (0.1 m), base forward (1 m/s) and base
-yaw (3.14 rad/s). One control step is 50 ms. The constants were fitted to random actions in an empty
-scene; `tests/policies/test_expert_motion.py` checks them against the simulator.
+gripper target, head pan and tilt (always zero), the torso delta (0.1 m), base forward (1 m/s) and
+base yaw (3.14 rad/s). One control step is 50 ms. The constants were fitted to random actions in an
+empty scene; `tests/policies/test_expert_motion.py` checks them against the simulator.
 """
 
 import numpy as np
@@ -20,9 +20,10 @@ STEP = 0.05
 DELTA = 0.1
 """Joint delta of a full action (rad or m)."""
 
-# The PD drive is so damped that a joint at speed covers 39 % of its delta in a step. From standstill the
-# heavy joints (shoulder) cover 28 %, and run on by as much afterwards. Inverting that lag joint by joint
-# rings, because inertia depends on the posture; the steady gain plus feedback on position does not.
+# The PD drive is so damped that a joint at speed covers 39 % of its delta in a step. From
+# standstill the heavy joints (shoulder) cover 28 %, and run on by as much afterwards. Inverting
+# that lag joint by joint rings, because inertia depends on the posture; the steady gain plus
+# feedback on position does not.
 ARM_GAIN = 0.393
 
 ARM_RATE = 0.0393
@@ -35,7 +36,8 @@ TORSO_EASE = 0.6
 """Share of the wanted speed change made at once: all of it would answer every jolt of the arm."""
 
 # Base: forward velocity after a step = FORWARD_KEEP * v + (1 - FORWARD_KEEP) * command, the drive's
-# force limit letting it change by at most FORWARD_CHANGE (m/s). The yaw drive answers within a step.
+# force limit letting it change by at most FORWARD_CHANGE (m/s). The yaw drive answers within a
+# step.
 FORWARD_KEEP = 0.665
 FORWARD_CHANGE = 0.2
 MAX_FORWARD = 1.0
@@ -53,7 +55,8 @@ def gripper_action(opening: float) -> float:
 
 
 def posture_limits(state: RobotState) -> tuple[Array, Array]:
-    """Returns the least and greatest displacement (8,) that the next step allows each posture joint.
+    """Returns the least and greatest displacement (8,) that the next step allows each posture
+    joint.
 
     The torso's entries are the end-of-step velocity times the step, because its displacement within
     one step hardly depends on the action (see `posture_action`).
@@ -72,12 +75,13 @@ def base_limits(state: RobotState) -> tuple[Array, Array]:
 
 
 def posture_action(state: RobotState, displacement: Array) -> Array:
-    """Returns the deltas in [-1, 1] (8,) that make the posture move by `displacement` in the next step.
+    """Returns the deltas in [-1, 1] (8,) that make the posture move by `displacement` in the next
+    step.
 
     Args:
         state: present state.
-        displacement: (8,) m and rad. The torso's is read as a velocity (displacement per step): solving
-            for its displacement in one step would ring, as the mass makes it lag by five steps.
+        displacement: (8,) m and rad. The torso's is read as a velocity (displacement per step):
+            solving for its displacement in one step would ring, as its mass makes it lag.
     """
     delta = displacement / ARM_GAIN
     drift = TORSO_KEEP * state.posture_velocity[0]

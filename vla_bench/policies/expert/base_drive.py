@@ -38,7 +38,8 @@ class DriveLimits:
     turn_in_place: float = 0.5
     """Bearing error (rad) beyond which the base turns before it drives."""
     settle_distance: float = 0.03
-    """Below this distance (m) the base only turns to the goal's yaw: a bearing means nothing there."""
+    """Below this distance (m) the base only turns to the goal's yaw: a bearing means nothing
+    there."""
     lane: float = 0.01
     """Within this sideways distance (m) of the goal's own line, the base drives along that line."""
 
@@ -46,11 +47,16 @@ class DriveLimits:
 DEFAULT_LIMITS = DriveLimits()
 
 _NEAR = 0.12
-"""Below this distance (m) a wish to go forward or backward is dropped: an overshoot is not worth a U-turn."""
+"""Below this distance (m) a wish to go forward or backward is dropped: an overshoot is not worth
+a U-turn."""
 
 
 def drive_to_pose(
-    state: RobotState, goal: Array, *, reverse: bool | None = None, limits: DriveLimits = DEFAULT_LIMITS
+    state: RobotState,
+    goal: Array,
+    *,
+    reverse: bool | None = None,
+    limits: DriveLimits = DEFAULT_LIMITS,
 ) -> BaseMotion:
     """Turns towards the goal, drives there, ends with the goal's yaw; call it every step.
 
@@ -64,11 +70,15 @@ def drive_to_pose(
     distance = float(np.hypot(*offset))
     aside = abs(math.cos(goal[2]) * offset[1] - math.sin(goal[2]) * offset[0])
     aligned = abs(wrap_angle(goal[2] - state.yaw)) < limits.turn_in_place
-    if distance < limits.settle_distance or (aside < limits.lane and aligned and distance < 10.0 * limits.lane):
+    if distance < limits.settle_distance or (
+        aside < limits.lane and aligned and distance < 10.0 * limits.lane
+    ):
         return drive_straight(state, goal, limits=limits)
     bearing = math.atan2(offset[1], offset[0])
     if reverse is None or distance < _NEAR:
-        reverse = _turning(state.yaw, bearing + math.pi, goal[2]) < _turning(state.yaw, bearing, goal[2])
+        reverse = _turning(state.yaw, bearing + math.pi, goal[2]) < _turning(
+            state.yaw, bearing, goal[2]
+        )
     error = wrap_angle(bearing + (math.pi if reverse else 0.0) - state.yaw)
     # cos^4 keeps some way on while the last of the turn is made.
     ease = max(math.cos(error), 0.0) ** 4 if abs(error) < limits.turn_in_place else 0.0
@@ -76,7 +86,9 @@ def drive_to_pose(
     return BaseMotion(speed, _turning_rate(error, limits))
 
 
-def drive_straight(state: RobotState, goal: Array, *, limits: DriveLimits = DEFAULT_LIMITS) -> BaseMotion:
+def drive_straight(
+    state: RobotState, goal: Array, *, limits: DriveLimits = DEFAULT_LIMITS
+) -> BaseMotion:
     """Holds the goal's heading and drives along it, forward or backward, until level with the goal.
 
     A sideways error cannot be removed on the spot; it is steered out while there is way to go.
@@ -102,7 +114,9 @@ def drive_steps(start: Array, goal: Array) -> float:
     if distance < 0.05:
         return distance / 0.03 + abs(wrap_angle(goal[2] - start[2])) / 0.09 + 2.0
     bearing = math.atan2(offset[1], offset[0])
-    turning = min(_turning(start[2], bearing, goal[2]), _turning(start[2], bearing + math.pi, goal[2]))
+    turning = min(
+        _turning(start[2], bearing, goal[2]), _turning(start[2], bearing + math.pi, goal[2])
+    )
     return turning / 0.09 + distance / (DEFAULT_LIMITS.speed * STEP) + 10.0
 
 
@@ -112,12 +126,15 @@ def _turning(yaw: float, bearing: float, final: float) -> float:
 
 
 def _turning_rate(error: float, limits: DriveLimits) -> float:
-    # The yaw drive follows within a step, so a proportional law without look-ahead does not overshoot.
+    # The yaw drive follows within a step, so a proportional law without look-ahead does not
+    # overshoot.
     return float(np.clip(0.6 * error / STEP, -limits.yaw_rate, limits.yaw_rate))
 
 
 def _stopping_speed(state: RobotState, remaining: float, limits: DriveLimits) -> float:
-    """Returns the signed speed for the end of the step from which the base can still stop in time."""
+    """Returns the signed speed for the end of the step from which the base can still stop in
+    time.
+    """
     left = remaining - state.forward_speed * STEP
     ramp = limits.braking * STEP
     speed = math.sqrt(2.0 * limits.braking * abs(left) + ramp * ramp / 4.0) - ramp / 2.0

@@ -8,7 +8,9 @@ from vla_bench.policies.expert.rotations import Array
 Mask = npt.NDArray[np.bool_]
 
 
-def solve_bounded(hessian: Array, gradient: Array, lower: Array, upper: Array, iterations: int = 60) -> Array:
+def solve_bounded(
+    hessian: Array, gradient: Array, lower: Array, upper: Array, iterations: int = 60
+) -> Array:
     """Minimises x'Hx/2 - g'x over lower <= x <= upper.
 
     Args:
@@ -55,8 +57,12 @@ def _free_minimiser(hessian: Array, gradient: Array, x: Array, free: Mask) -> Ar
     return goal
 
 
-def _first_bound(x: Array, goal: Array, lower: Array, upper: Array, free: Mask) -> tuple[float, int]:
-    """Returns how far one can go from x to goal (at most 1), and the variable that blocks (-1: none)."""
+def _first_bound(
+    x: Array, goal: Array, lower: Array, upper: Array, free: Mask
+) -> tuple[float, int]:
+    """Returns how far one can go from x to goal (at most 1), and the variable that blocks (-1:
+    none).
+    """
     move = goal - x
     room = np.where(move > 0, upper - x, lower - x)
     ratios = np.ones_like(x)

@@ -1,7 +1,8 @@
-"""Choosing postures, and where to stand, so that a tcp target is reached soon and near the rest posture.
+"""Choosing postures, and where to stand, so that a tcp target is reached soon and near the rest
+posture.
 
-Every radian away from rest costs 25 control steps there and 25 back, so distance from rest is the price
-of a posture, and the search moves base and arm together.
+Every radian away from rest costs 25 control steps there and 25 back, so distance from rest is the
+price of a posture, and the search moves base and arm together.
 """
 
 import math
@@ -22,12 +23,12 @@ _ANGLE_UNIT = 0.01
 _TRAVEL_UNIT: Array = np.array([0.25] + [0.9] * 7)
 """Departure from rest (m, rad) that costs as much as one unit of tcp error."""
 _TORSO_RATE = 0.025
-_ROAM: Array = np.array([1.0, 1.0, 0.3])
+_ROAM: Array = np.array([2.0, 2.0, 1.0])
 """Cost of a metre of driving and a radian of turning."""
 
 Penalty = Callable[[Array, Array], Array]
-"""(base pose (3,), skeleton points in the world (9, 3)) -> residuals, zero where all is well, about one
-per centimetre of trespass."""
+"""(base pose (3,), skeleton points in the world (9, 3)) -> residuals, zero where all is well,
+about one per centimetre of trespass."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,108 @@ def posture_steps(start: Array, goal: Array) -> float:
     return float(max(change[1:].max() / ARM_RATE, change[0] / _TORSO_RATE) + 3.0)
 
 
+@dataclass(frozen=True)
+class _Problem:
+    """One least-squares problem over x = (base x, y, yaw, posture), 11 numbers."""
+
+    kinematics: Kinematics
+    target: TcpTarget
+    here: Array
+    """(3,) present base pose; the base stays there unless `roam`."""
+    roam: bool
+    start: Array
+    preferred: Array
+    penalty: Penalty | None = None
+
+    def solve(self, guess: Array) -> Reach:
+        """Improves one guess (11,)."""
+        free = slice(0 if self.roam else 3, 11)
+        fixed = self.here[: free.start]
+        lower = np.concatenate([np.full(3, -np.inf), self.kinematics.lower])[free]
+        upper = np.concatenate([np.full(3, np.inf), self.kinematics.upper])[free]
+
+        def residuals(x: Array) -> Array:
+            return self.residuals(np.concatenate([fixed, x]))
+
+        def derivatives(x: Array) -> Array:
+            return self.derivatives(np.concatenate([fixed, x]))[:, free]
+
+        solution = least_squares(
+            residuals,
+            np.clip(guess[free], lower + 1e-6, upper - 1e-6),
+            jac=derivatives,
+            bounds=(lower, upper),
+            max_nfev=40,
+            xtol=1e-4,
+            ftol=1e-4,
+        )
+        return self.judge(np.concatenate([fixed, solution.x]))
+
+    def residuals(self, x: Array) -> Array:
+        """Returns what is missed and what it costs, in comparable units."""
+        position, rotation, _ = self.tcp(x)
+        departure = (x[3:] - self.preferred) / _TRAVEL_UNIT
+        parts = [self.target.position_error(position) / _POSITION_UNIT]
+        parts += [turn / _ANGLE_UNIT for _, turn in self.target.rotation_tasks(rotation)]
+        # The slowest joint sets the time; the square makes large departures dear, small ones cheap.
+        parts += [0.3 * departure, departure * np.abs(departure)]
+        parts.append(_ROAM * (x[:3] - self.here))
+        parts.append(self.trespass(x))
+        return np.concatenate(parts)
+
+    def derivatives(self, x: Array) -> Array:
+        """Returns the (m, 11) derivatives of `residuals`."""
+        _, rotation, jacobian = self.tcp(x)
+        departure = np.abs(x[3:] - self.preferred) / _TRAVEL_UNIT
+        travel = np.zeros((8, 11))
+        travel[:, 3:] = np.diag(1.0 / _TRAVEL_UNIT)
+        rows = [-jacobian[:3] / _POSITION_UNIT]
+        for selection, _ in self.target.rotation_tasks(rotation):
+            rows.append(-selection @ jacobian[3:] / _ANGLE_UNIT)
+        rows += [0.3 * travel, 2.0 * departure[:, None] * travel]
+        rows += [_ROAM[:, None] * np.eye(3, 11), self.trespass_derivatives(x)]
+        return np.concatenate(rows)
+
+    def trespass(self, x: Array) -> Array:
+        """Returns the penalty's residuals (none without a penalty)."""
+        if self.penalty is None:
+            return np.zeros(0)
+        points = self.kinematics.forward(x[3:]).points @ matrix_about_z(float(x[2])).T
+        return self.penalty(x[:3], points + np.array([x[0], x[1], 0.0]))
+
+    def trespass_derivatives(self, x: Array) -> Array:
+        """Returns finite differences: penalties are the caller's and come without derivatives."""
+        now = self.trespass(x)
+        if not len(now):
+            return np.zeros((0, 11))
+        columns = [(self.trespass(x + 1e-5 * unit) - now) / 1e-5 for unit in np.eye(11)]
+        return np.column_stack(columns)
+
+    def tcp(self, x: Array) -> tuple[Array, Array, Array]:
+        """Returns the tcp's world position, rotation and (6, 11) Jacobian."""
+        chain = self.kinematics.forward(x[3:])
+        turn = matrix_about_z(float(x[2]))
+        arm = self.kinematics.jacobian(chain)
+        lever = turn @ chain.tcp_position
+        jacobian = np.zeros((6, 11))
+        jacobian[0, 0] = jacobian[1, 1] = jacobian[5, 2] = 1.0
+        jacobian[:3, 2] = cross(np.array([0.0, 0.0, 1.0]), lever)
+        jacobian[:3, 3:], jacobian[3:, 3:] = turn @ arm[:3], turn @ arm[3:]
+        return lever + np.array([x[0], x[1], 0.0]), turn @ chain.tcp_rotation, jacobian
+
+    def judge(self, x: Array) -> Reach:
+        """Returns the solution with its errors and its estimated duration."""
+        position, rotation, _ = self.tcp(x)
+        return Reach(
+            posture=x[3:],
+            base_pose=x[:3],
+            position_error=float(np.linalg.norm(self.target.position_error(position))),
+            rotation_error=self.target.rotation_error(rotation),
+            trespass=float(np.linalg.norm(self.trespass(x))),
+            steps=max(posture_steps(self.start, x[3:]), drive_steps(self.here, x[:3])),
+        )
+
+
 class ReachSolver:
     """Inverse kinematics by least squares with exact derivatives."""
 
@@ -82,10 +185,10 @@ class ReachSolver:
             seeds: further initial guesses; some around rest are always tried.
             preferred: (8,) posture whose neighbourhood is sought.
         """
-        fixed = np.zeros(3)
-        guesses = [np.concatenate([fixed, seed]) for seed in (*_posture_seeds(), *seeds)]
-        found = [self._solve(target, guess, fixed, 0.0, preferred, None, start) for guess in guesses]
-        return _ranked(found)[0]
+        origin = np.zeros(3)
+        problem = _Problem(self.kinematics, target, origin, False, start, preferred)
+        guesses = [np.concatenate([origin, seed]) for seed in (*_posture_seeds(), *seeds)]
+        return _ranked([problem.solve(guess) for guess in guesses])[0]
 
     def stances(
         self,
@@ -107,119 +210,24 @@ class ReachSolver:
             penalty: forbidden places for base and arm.
             preferred: (8,) posture whose neighbourhood is sought.
             distances: horizontal distances (m) from the target at which the base is first tried.
-            bearings: directions (rad) from which it first looks at the target, relative to the present one.
+            bearings: directions (rad) from which it first looks at the target, relative to the
+                present one.
         """
         here = np.asarray(base_pose, dtype=np.float64)
         offset = target.position[:2] - here[:2]
         towards = math.atan2(offset[1], offset[0])
-        # Yaw stays within half a turn of the present one, so that the cost of turning is continuous.
+        # Yaw stays within half a turn of the present one, so that the cost of turning is
+        # continuous.
         towards = here[2] + wrap_angle(towards - here[2])
         guesses = []
         for bearing in towards + np.asarray(bearings):
             for distance in distances:
-                place = target.position[:2] - distance * np.array([math.cos(bearing), math.sin(bearing)])
+                place = target.position[:2] - distance * np.array(
+                    [math.cos(bearing), math.sin(bearing)]
+                )
                 guesses += [np.concatenate([place, [bearing], seed]) for seed in _stance_seeds()]
-        found = [self._solve(target, guess, here, 1.0, preferred, penalty, start) for guess in guesses]
-        return _ranked(found)
-
-    def _solve(
-        self,
-        target: TcpTarget,
-        guess: Array,
-        here: Array,
-        roam: float,
-        preferred: Array,
-        penalty: Penalty | None,
-        start: Array,
-    ) -> Reach:
-        """Improves one guess (11,); the base stays at `here` when `roam` is zero."""
-        free = slice(3, 11) if roam == 0.0 else slice(0, 11)
-        lower = np.concatenate([np.full(3, -np.inf), self.kinematics.lower])[free]
-        upper = np.concatenate([np.full(3, np.inf), self.kinematics.upper])[free]
-
-        def full(x: Array) -> Array:
-            return np.concatenate([here, x]) if roam == 0.0 else x
-
-        def residuals(x: Array) -> Array:
-            return self._residuals(full(x), target, here, roam, preferred, penalty)
-
-        def jacobian(x: Array) -> Array:
-            return self._derivatives(full(x), target, roam, preferred, penalty)[:, free]
-
-        x0 = np.clip(guess[free], lower + 1e-6, upper - 1e-6)
-        x = full(least_squares(residuals, x0, jac=jacobian, bounds=(lower, upper), max_nfev=40, xtol=1e-4, ftol=1e-4).x)
-        return self._judge(x, target, here, penalty, start)
-
-    def _residuals(
-        self, x: Array, target: TcpTarget, here: Array, roam: float, preferred: Array, penalty: Penalty | None
-    ) -> Array:
-        position, rotation, _ = self._tcp(x)
-        departure = (x[3:] - preferred) / _TRAVEL_UNIT
-        parts = [target.position_error(position) / _POSITION_UNIT]
-        parts += [turn / _ANGLE_UNIT for _, turn in target.rotation_tasks(rotation)]
-        # The slowest joint sets the time; the square makes large departures dear and small ones cheap.
-        parts += [0.3 * departure, departure * np.abs(departure)]
-        if roam > 0.0:
-            parts.append(roam * _ROAM * (x[:3] - here))
-        if penalty is not None:
-            parts.append(penalty(x[:3], self._skeleton(x)))
-        return np.concatenate(parts)
-
-    def _derivatives(
-        self, x: Array, target: TcpTarget, roam: float, preferred: Array, penalty: Penalty | None
-    ) -> Array:
-        _, rotation, jacobian = self._tcp(x)
-        departure = np.abs(x[3:] - preferred) / _TRAVEL_UNIT
-        travel = np.zeros((8, 11))
-        travel[:, 3:] = np.diag(1.0 / _TRAVEL_UNIT)
-        rows = [-jacobian[:3] / _POSITION_UNIT]
-        rows += [-selection @ jacobian[3:] / _ANGLE_UNIT for selection, _ in target.rotation_tasks(rotation)]
-        rows += [0.3 * travel, 2.0 * departure[:, None] * travel]
-        if roam > 0.0:
-            rows.append(roam * _ROAM[:, None] * np.eye(3, 11))
-        if penalty is not None:
-            rows.append(self._penalty_derivatives(x, penalty))
-        return np.concatenate(rows)
-
-    def _penalty_derivatives(self, x: Array, penalty: Penalty) -> Array:
-        """Returns finite differences: penalties are the caller's and come without derivatives."""
-        base = penalty(x[:3], self._skeleton(x))
-        columns = []
-        for k in range(11):
-            moved = x.copy()
-            moved[k] += 1e-5
-            columns.append((penalty(moved[:3], self._skeleton(moved)) - base) / 1e-5)
-        return np.column_stack(columns)
-
-    def _tcp(self, x: Array) -> tuple[Array, Array, Array]:
-        """Returns the tcp's world position, rotation and (6, 11) Jacobian over (x, y, yaw, posture)."""
-        chain = self.kinematics.forward(x[3:])
-        turn = matrix_about_z(float(x[2]))
-        arm = self.kinematics.jacobian(chain)
-        lever = turn @ chain.tcp_position
-        jacobian = np.zeros((6, 11))
-        jacobian[0, 0] = jacobian[1, 1] = jacobian[5, 2] = 1.0
-        jacobian[:3, 2] = cross(np.array([0.0, 0.0, 1.0]), lever)
-        jacobian[:3, 3:], jacobian[3:, 3:] = turn @ arm[:3], turn @ arm[3:]
-        return lever + np.array([x[0], x[1], 0.0]), turn @ chain.tcp_rotation, jacobian
-
-    def _skeleton(self, x: Array) -> Array:
-        """Returns the (9, 3) arm points in the world."""
-        points = self.kinematics.forward(x[3:]).points @ matrix_about_z(float(x[2])).T
-        moved: Array = points + np.array([x[0], x[1], 0.0])
-        return moved
-
-    def _judge(self, x: Array, target: TcpTarget, here: Array, penalty: Penalty | None, start: Array) -> Reach:
-        position, rotation, _ = self._tcp(x)
-        trespass = 0.0 if penalty is None else float(np.linalg.norm(penalty(x[:3], self._skeleton(x))))
-        return Reach(
-            posture=x[3:],
-            base_pose=x[:3],
-            position_error=float(np.linalg.norm(target.position_error(position))),
-            rotation_error=target.rotation_error(rotation),
-            trespass=trespass,
-            steps=max(posture_steps(start, x[3:]), drive_steps(here, x[:3])),
-        )
+        problem = _Problem(self.kinematics, target, here, True, start, preferred, penalty)
+        return _ranked([problem.solve(guess) for guess in guesses])
 
 
 def _ranked(found: list[Reach]) -> list[Reach]:
@@ -228,21 +236,35 @@ def _ranked(found: list[Reach]) -> list[Reach]:
         found,
         key=lambda reach: (
             not reach.reached,
-            0.0 if reach.reached else reach.position_error + 0.1 * reach.rotation_error + 0.01 * reach.trespass,
+            0.0
+            if reach.reached
+            else reach.position_error + 0.1 * reach.rotation_error + 0.01 * reach.trespass,
             reach.steps + posture_steps(reach.posture, REST_POSTURE),
         ),
     )
 
 
 def _stance_seeds() -> list[Array]:
-    """Returns a few postures to start stance searches from: rest, stretched, and two turned wrists."""
+    """Returns a few postures to start stance searches from: rest, stretched, and two turned
+    wrists.
+    """
     seeds = _posture_seeds()
     return [seeds[0], seeds[2], seeds[7], seeds[8]]
 
 
 def _posture_seeds() -> list[Array]:
     """Returns rest, and rest with a lowered torso, a stretched arm and a turned wrist."""
-    changes = [(0, 0.0), (0, -0.3), (2, 1.2), (2, 0.7), (5, 1.0), (5, -1.0), (3, -1.0), (7, 1.5), (7, -1.5)]
+    changes = [
+        (0, 0.0),
+        (0, -0.3),
+        (2, 1.2),
+        (2, 0.7),
+        (5, 1.0),
+        (5, -1.0),
+        (3, -1.0),
+        (7, 1.5),
+        (7, -1.5),
+    ]
     seeds = []
     for joint, change in changes:
         seed = REST_POSTURE.copy()

@@ -10,8 +10,11 @@ REST_TCP: Array = np.array([0.5, 0.0, 1.25])
 """Point in base_link where the tcp must be (m)."""
 
 
-def at_rest(state: RobotState, *, arm_tolerance: float = 0.2, torso_tolerance: float = 0.01) -> bool:
-    """Says whether the posture and velocities pass the place/open/close tests, with unsigned velocities.
+def at_rest(
+    state: RobotState, *, arm_tolerance: float = 0.2, torso_tolerance: float = 0.01
+) -> bool:
+    """Says whether the posture and velocities pass the place/open/close tests, with unsigned
+    velocities.
 
     The official test compares signed velocities; the stricter reading here does not depend on that.
     """

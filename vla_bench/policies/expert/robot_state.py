@@ -34,7 +34,8 @@ class RobotState:
     def from_observation(cls, observation: Mapping[str, Array]) -> "RobotState":
         """Reads `qpos` (12,), `qvel` (12,), `base_pose` (3,) and `base_velocity` (3,)."""
         qpos, qvel, base_pose, base_velocity = (
-            np.asarray(observation[key], dtype=np.float64) for key in ("qpos", "qvel", "base_pose", "base_velocity")
+            np.asarray(observation[key], dtype=np.float64)
+            for key in ("qpos", "qvel", "base_pose", "base_velocity")
         )
         posture = qpos[POSTURE_IN_QPOS]
         return cls(
@@ -54,7 +55,9 @@ class RobotState:
     @property
     def forward_speed(self) -> float:
         """Speed along the heading (m/s)."""
-        return float(self.base_velocity[0] * math.cos(self.yaw) + self.base_velocity[1] * math.sin(self.yaw))
+        return float(
+            self.base_velocity[0] * math.cos(self.yaw) + self.base_velocity[1] * math.sin(self.yaw)
+        )
 
     @property
     def base_rotation(self) -> Array:

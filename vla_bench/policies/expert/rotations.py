@@ -40,7 +40,9 @@ def matrix_about_z(angle: float) -> Array:
 
 
 def matrix_from_axes(x: npt.ArrayLike, y: npt.ArrayLike) -> Array:
-    """Returns the rotation whose first column is along `x` and whose second is `y` made orthogonal to it."""
+    """Returns the rotation whose first column is along `x` and whose second is `y` made
+    orthogonal to it.
+    """
     first = np.asarray(x, dtype=np.float64)
     first = first / np.linalg.norm(first)
     second = np.asarray(y, dtype=np.float64)
@@ -60,7 +62,8 @@ def rotation_vector(rotation: Array) -> Array:
         return skew * (0.5 * angle / sine)
     if cosine > 0.0:
         return 0.5 * skew
-    # A half turn has no skew part: the axis is the column of (R + I) with the largest diagonal entry.
+    # A half turn has no skew part: the axis is the column of (R + I) with the largest diagonal
+    # entry.
     k = int(np.argmax(np.diag(r)))
     column = r[:, k] + np.eye(3)[:, k]
     axis: Array = column / np.linalg.norm(column)

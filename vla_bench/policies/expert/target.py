@@ -60,10 +60,15 @@ class TcpTarget:
 
     def rotation_error(self, rotation: Array) -> float:
         """Returns the greatest angle (rad) by which an orientation wish is missed."""
-        return max((float(np.linalg.norm(error)) for _, error in self.rotation_tasks(rotation)), default=0.0)
+        return max(
+            (float(np.linalg.norm(error)) for _, error in self.rotation_tasks(rotation)),
+            default=0.0,
+        )
 
 
 def pointing(position: Array, direction: Array) -> TcpTarget:
     """Returns a target with the gripper along `direction`, free to roll about it."""
     unit = np.asarray(direction, dtype=np.float64) / np.linalg.norm(direction)
-    return TcpTarget(np.asarray(position, dtype=np.float64), alignments=(Alignment(GRIPPER_FORWARD, unit),))
+    return TcpTarget(
+        np.asarray(position, dtype=np.float64), alignments=(Alignment(GRIPPER_FORWARD, unit),)
+    )

@@ -1,8 +1,8 @@
 """Resolved-rate control of arm, torso and base together.
 
-Every call solves one small bounded least-squares problem for the displacement of ten degrees of freedom
-in the next control step (eight posture joints, base forward, base yaw), inside what the actuators can do
-from their present velocities, and turns it into the 13-d action.
+Every call solves one small bounded least-squares problem for the displacement of ten degrees of
+freedom in the next control step (eight posture joints, base forward, base yaw), inside what the
+actuators can do from their present velocities, and turns it into the 13-d action.
 """
 
 import math
@@ -38,7 +38,8 @@ _LIMIT_MARGIN = 0.03
 class Weights:
     """What departing from the preferred motion costs; `FROZEN` forbids it.
 
-    The preferred motion is: torso and arm drift to the preferred posture, the base does its `BaseMotion`.
+    The preferred motion is: torso and arm drift to the preferred posture, the base does its
+    `BaseMotion`.
     """
 
     torso: float = 1.0
@@ -82,7 +83,9 @@ class TrackLimits:
 
 @dataclass
 class WholeBodyController:
-    """Turns wishes for the tcp, the posture and the base into actions. Holds no state between calls."""
+    """Turns wishes for the tcp, the posture and the base into actions. Holds no state between
+    calls.
+    """
 
     kinematics: Kinematics = field(default_factory=fetch_kinematics)
     limits: TrackLimits = field(default_factory=TrackLimits)
@@ -104,7 +107,8 @@ class WholeBodyController:
             state: present state.
             target: wanted tcp in the world.
             base: preferred base motion (from `base_drive`).
-            posture: (8,) preferred posture; the torso goes there, the arm where the task leaves room.
+            posture: (8,) preferred posture; the torso goes there, the arm where the task leaves
+                room.
             weights: cost of departing from the preferred motion, per group of joints.
             gripper: absolute gripper action in [-1, 1].
             limits: speeds; the controller's own when None.
@@ -134,7 +138,8 @@ class WholeBodyController:
         synchronise: bool = False,
         rate: float = 1.0,
     ) -> Action:
-        """Servoes the posture joint by joint, as fast as they go, while the base does its own motion.
+        """Servoes the posture joint by joint, as fast as they go, while the base does its own
+        motion.
 
         Args:
             state: present state.
@@ -162,11 +167,17 @@ class WholeBodyController:
         gripper: float = GRIPPER_OPEN,
         synchronise: bool = False,
     ) -> Action:
-        """Goes back to the rest posture as fast as the joints allow; may run while the base drives."""
-        return self.move_joints(state, REST_POSTURE, base=base, gripper=gripper, synchronise=synchronise)
+        """Goes back to the rest posture as fast as the joints allow; may run while the base
+        drives.
+        """
+        return self.move_joints(
+            state, REST_POSTURE, base=base, gripper=gripper, synchronise=synchronise
+        )
 
     def _bounds(self, state: RobotState, limits: TrackLimits) -> tuple[Array, Array]:
-        """Returns what the next step can do (10,), keeping joints off their stops and bounding the base."""
+        """Returns what the next step can do (10,), keeping joints off their stops and bounding
+        the base.
+        """
         low, high = actuators.posture_limits(state)
         margin = np.array([0.0] + [_LIMIT_MARGIN] * 7)
         # Only half the room to a stop may be used per step; a joint beyond its margin is led back.
@@ -175,8 +186,12 @@ class WholeBodyController:
         base_low, base_high = actuators.base_limits(state)
         cap = np.array([limits.base_speed, limits.base_yaw_rate]) * STEP
         return (
-            np.concatenate([np.clip(inner_low, low, high), np.minimum(np.maximum(base_low, -cap), base_high)]),
-            np.concatenate([np.clip(inner_high, low, high), np.maximum(np.minimum(base_high, cap), base_low)]),
+            np.concatenate(
+                [np.clip(inner_low, low, high), np.minimum(np.maximum(base_low, -cap), base_high)]
+            ),
+            np.concatenate(
+                [np.clip(inner_high, low, high), np.maximum(np.minimum(base_high, cap), base_low)]
+            ),
         )
 
     def _preferred(self, state: RobotState, posture: Array, base: BaseMotion) -> Array:
@@ -186,7 +201,9 @@ class WholeBodyController:
         step[0] = _torso_step(state, float(error[0]))
         return np.concatenate([step, base.displacement])
 
-    def _tasks(self, state: RobotState, target: TcpTarget, limits: TrackLimits) -> tuple[Array, Array]:
+    def _tasks(
+        self, state: RobotState, target: TcpTarget, limits: TrackLimits
+    ) -> tuple[Array, Array]:
         """Returns the task rows (m, 10) and the wanted displacements (m,), both in metres."""
         jacobian = self.world_jacobian(state)
         error = target.position_error(state.tcp_position)
@@ -200,7 +217,9 @@ class WholeBodyController:
         return np.concatenate(rows), np.concatenate(wanted)
 
     def world_jacobian(self, state: RobotState) -> Array:
-        """Returns the (6, 10) Jacobian of the tcp in the world over (posture, base forward, base yaw)."""
+        """Returns the (6, 10) Jacobian of the tcp in the world over (posture, base forward, base
+        yaw).
+        """
         rotation = state.base_rotation
         arm = self.kinematics.jacobian(state.chain)
         jacobian = np.zeros((6, 10))
@@ -231,5 +250,7 @@ def _torso_step(state: RobotState, error: float) -> float:
 
 def _action(state: RobotState, displacement: Array, gripper: float) -> Action:
     return actuators.compose_action(
-        actuators.posture_action(state, displacement[:8]), actuators.base_action(state, displacement[8:]), gripper
+        actuators.posture_action(state, displacement[:8]),
+        actuators.base_action(state, displacement[8:]),
+        gripper,
     )

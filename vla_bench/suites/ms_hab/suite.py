@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
+from filelock import FileLock
+from platformdirs import user_cache_path
+
 from vla_bench.assets import Download
 from vla_bench.cards import SuiteCard
 from vla_bench.errors import UserError
@@ -14,7 +17,7 @@ from vla_bench.items import InitialState
 from vla_bench.suites.base import Suite
 from vla_bench.suites.ms_hab.dataset import REPLICA_CAD, YCB, Dataset, Split, Subtask
 from vla_bench.suites.ms_hab.env import MsHabEnv
-from vla_bench.suites.ms_hab.mini import ensure_mini_world, mini_world_root
+from vla_bench.suites.ms_hab.mini import MINI_WORLD_VERSION, write_mini_world
 from vla_bench.suites.vulkan import require_vulkan
 
 
@@ -52,7 +55,7 @@ class MsHabSuite(Suite):
     def asset_root(self) -> Path:
         """The mini world's cache, or ManiSkill's asset folder ($MS_ASSET_DIR)."""
         if self.card.track == "mini":
-            return mini_world_root()
+            return user_cache_path("vla-bench") / f"ms-hab-mini-{MINI_WORLD_VERSION}"
         return Path(os.environ.get("MS_ASSET_DIR", Path.home() / ".maniskill"))
 
     def downloads(self) -> Sequence[Download]:
@@ -62,9 +65,15 @@ class MsHabSuite(Suite):
     def prepare(self) -> None:
         """Writes the mini world if it is not there yet; checks the files and the renderer."""
         if self.card.track == "mini":
-            ensure_mini_world(self.asset_root())
+            self._write_mini_world()
         self.dataset.check()
         require_vulkan()
+
+    def _write_mini_world(self) -> None:
+        root = self.asset_root()
+        root.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / ".lock"):
+            write_mini_world(root)
 
     def manifest(self, task: str) -> Sequence[InitialState]:
         """(scene, plan uid, spawn index) triples; scenes take turns."""

@@ -25,6 +25,7 @@ from vla_bench.suites.ms_hab.mini.meshes import (
     cylinder,
     lathe,
     moved,
+    quad,
     rotation_z,
     tube,
 )
@@ -37,7 +38,9 @@ CLUTTER = (CAN, CRACKERS, BANANA, MUG)
 
 APPLE_RADIUS, APPLE_HALF_HEIGHT = 0.036, 0.033
 BOWL_RADIUS, BOWL_HEIGHT, BOWL_WALL = 0.078, 0.055, 0.006
-_BOWL_SEGMENTS = 16
+BOWL_SEGMENTS = 16
+BOWL_SLOPE = 0.082
+"""Outward lean of the wall below the rim, rad."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,8 +117,8 @@ def _lying() -> Array:
 
 def _bowl_profile() -> tuple[Array, Array]:
     """Outer and inner (radius, height) points, from the foot to the rim."""
-    outer = np.array([[0.042, -0.0275], [0.060, -0.019], [0.0715, -0.006], [0.0765, 0.010], [0.078, 0.0275]])
-    inner = np.array([[0.040, -0.0215], [0.055, -0.014], [0.0655, -0.003], [0.0705, 0.011], [0.072, 0.0275]])
+    outer = np.array([[0.042, -0.0275], [0.061, -0.0175], [0.0755, -0.003], [0.0772, 0.012], [0.078, 0.0275]])
+    inner = np.array([[0.040, -0.0215], [0.0565, -0.0125], [0.0695, 0.000], [0.0712, 0.013], [0.072, 0.0275]])
     return outer, inner
 
 
@@ -135,9 +138,9 @@ def _bowl() -> Thing:
 def _bowl_pieces(outer: Array, inner: Array) -> list[Piece]:
     """The foot's disc, and a lower and an upper ring of wedges that make the wall."""
     pieces = [_hull(_cylinder_points(0.045, -0.0275, -0.0205, 16))]
-    step = 2 * np.pi / _BOWL_SEGMENTS
+    step = 2 * np.pi / BOWL_SEGMENTS
     for low, high in ((0, 2), (2, 4)):
-        for k in range(_BOWL_SEGMENTS):
+        for k in range(BOWL_SEGMENTS):
             angle = np.array([k * step, (k + 1) * step])
             rows = np.concatenate([outer[low : high + 1 : high - low], inner[low : high + 1 : high - low]])
             points = [[r * np.cos(a), r * np.sin(a), z] for a in angle for r, z in rows]
@@ -165,8 +168,6 @@ def _crackers() -> Thing:
 
 
 def _front_face(material: Material) -> Mesh:
-    from vla_bench.suites.ms_hab.mini.meshes import quad
-
     return quad((0.0305, 0, 0), np.array([0.0, 0.079, 0.0]), np.array([0.0, 0.0, -0.105]), material)
 
 

@@ -1,0 +1,29 @@
+# The whole project in five verbs. Every target sets up what it needs.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: setup demo test lint clean
+
+setup: $(VENV)/installed
+
+$(VENV)/installed: pyproject.toml .ci/system-packages
+	@sh .ci/system-packages
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,parity]'
+	@touch $@
+
+demo: setup  ## the main job on the embedded mini world: a success table and a film
+	@$(BIN)/vla-bench run --policy expert --suite ms-hab-mini --episodes 3 --trials 1 --out results/runs/demo
+	@$(BIN)/vla-bench replay results/runs/demo close-drawer/0/0
+
+lint: setup
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/mypy --no-error-summary
+
+test: lint
+	@$(BIN)/python -m pytest
+
+clean:
+	rm -rf $(VENV) results/runs/demo

@@ -1,0 +1,81 @@
+import pytest
+
+from vla_bench.cards import PolicyCard, SuiteCard, find_cards, load_card
+from vla_bench.errors import UserError
+
+CARD = """
+version = 1
+adapter = "hold"
+description = "."
+chunk_length = 4
+horizon = 2
+"""
+
+
+def write(folder, text, name="mine"):
+    path = folder / f"{name}.toml"
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.mark.parametrize("kind", [PolicyCard, SuiteCard])
+def test_every_card_that_ships_is_valid(kind):
+    for name in find_cards(kind):
+        assert load_card(kind, name).name == name
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (CARD + "horizn = 3", "unknown key 'horizn', did you mean 'horizon'?"),
+        (CARD + "[inputs]\nimage = []", "unknown key 'inputs.image', did you mean 'images'?"),
+        (CARD.replace("version = 1", ""), "key 'version' is missing"),
+        (CARD.replace("horizon = 2", "horizon = 9"), "horizon 9 is beyond chunk_length 4"),
+        (CARD.replace("horizon = 2", "horizon = 0"), "greater than 0, found 0"),
+        (CARD + "version = ", "not valid TOML"),
+        (CARD + 'extends = "mine-not"', "extends 'mine-not', which is no card"),
+    ],
+)
+def test_a_wrong_card_is_one_clear_line(tmp_path, text, said):
+    with pytest.raises(UserError) as error:
+        load_card(PolicyCard, write(tmp_path, text))
+    assert said in str(error.value)
+    assert "mine.toml" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_unknown_name_suggests_the_nearest():
+    with pytest.raises(UserError, match="did you mean 'random'"):
+        load_card(PolicyCard, "randm")
+
+
+def test_search_path_prefers_the_working_folder(tmp_path, monkeypatch):
+    (tmp_path / "policies").mkdir()
+    write(tmp_path / "policies", CARD.replace('"."', '"ours"'), "hold")
+    monkeypatch.chdir(tmp_path)
+    assert load_card(PolicyCard, "hold").description == "ours"
+
+
+def test_extends_overlays_tables(tmp_path):
+    write(tmp_path, CARD + "[options]\na = 1\nb = 2", "base")
+    path = write(tmp_path, 'extends = "base"\nhorizon = 4\n[options]\nb = 3')
+    card = load_card(PolicyCard, path)
+    assert (card.name, card.horizon, card.options) == ("mine", 4, {"a": 1, "b": 3})
+
+
+def test_overrides_keep_the_type_and_change_the_digest(tmp_path):
+    card = load_card(PolicyCard, write(tmp_path, CARD + '[options]\ngain = 1.0\nname = "x"'))
+    changed = card.override({"gain": "2", "name": "nan"})
+    assert changed.options == {"gain": 2.0, "name": "nan"}
+    assert changed.digest != card.digest
+    with pytest.raises(UserError, match="expected a float"):
+        card.override({"gain": "fast"})
+    with pytest.raises(UserError, match="did you mean 'gain'"):
+        card.override({"gian": "2"})
+
+
+def test_digest_does_not_depend_on_where_the_card_lies(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    first = load_card(PolicyCard, write(tmp_path / "a", CARD))
+    assert first.digest == load_card(PolicyCard, write(tmp_path / "b", CARD)).digest

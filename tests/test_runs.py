@@ -1,0 +1,207 @@
+import json
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from vla_bench import RunFolder, RunSpec, execute, plan_run
+from vla_bench.errors import MismatchError, UserError
+from vla_bench.execution.inline import InlineExecutor
+from vla_bench.registry import make_policy
+from vla_bench.rollout import Settings
+
+RUN = ("run", "--policy", "walker", "--suite", "line", "--episodes", "6", "--trials", "1")
+
+
+def spec(out, **changes):
+    return RunSpec(**{"policy": "walker", "suite": "line", "episodes": 6, "out": out, **changes})
+
+
+def outcomes(records):
+    return {record.item: record.outcome() for record in records}
+
+
+def test_same_command_twice_and_in_shuffled_order(tmp_path):
+    first = execute(plan_run(spec(tmp_path / "a")))
+    second = execute(plan_run(spec(tmp_path / "b")))
+    assert outcomes(first) == outcomes(second)
+    planned = plan_run(spec(tmp_path / "c"))
+    policy = make_policy(planned.manifest.policy, planned.manifest.suite)
+    settings = Settings.of(planned.manifest)
+    items = random.Random(0).sample(planned.items, len(planned.items))
+    shuffled = list(InlineExecutor(planned.suite, policy, settings, planned.folder).run(items))
+    assert outcomes(shuffled) == outcomes(first)
+    assert {r.success for r in first} == {True, False}
+
+
+def test_running_again_plays_nothing_again(tmp_path):
+    execute(plan_run(spec(tmp_path)))
+    before = (tmp_path / "episodes.jsonl").read_bytes()
+    assert len(execute(plan_run(spec(tmp_path)))) == 24
+    assert (tmp_path / "episodes.jsonl").read_bytes() == before
+
+
+def test_a_run_can_grow(tmp_path):
+    execute(plan_run(spec(tmp_path, episodes=2, tasks=["go-on"])))
+    assert len(execute(plan_run(spec(tmp_path)))) == 24
+    assert len(RunFolder(tmp_path).records()) == 24
+
+
+@pytest.mark.parametrize("pause", [0.35, 0.6, 0.9])
+def test_killed_and_run_again(tmp_path, vla_bench, pause):
+    whole = vla_bench(*RUN, "--out", tmp_path / "whole")
+    assert whole.returncode == 0, whole.stderr
+    command = [sys.executable, "-m", "vla_bench", *RUN, "--out", str(tmp_path / "killed")]
+    process = subprocess.Popen(
+        command, env={**__import__("os").environ, "TOY_PAUSE": "0.1"}, stdout=subprocess.DEVNULL
+    )
+    log = tmp_path / "killed" / "episodes.jsonl"
+    while not log.exists():
+        time.sleep(0.01)
+    time.sleep(pause)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    played = len(RunFolder(tmp_path / "killed").records())
+    assert 0 < played < 12
+    again = vla_bench(*RUN, "--out", tmp_path / "killed")
+    assert again.returncode == 0, again.stderr
+    assert "12/12" in again.stdout
+    lines = log.read_text().splitlines()
+    assert len(lines) == len({json.loads(line)["item"] for line in lines}) == 12
+    assert outcomes(RunFolder(tmp_path / "killed").records()) == outcomes(
+        RunFolder(tmp_path / "whole").records()
+    )
+
+
+def test_a_truncated_last_line(tmp_path, vla_bench):
+    vla_bench(*RUN, "--out", tmp_path / "r")
+    log = tmp_path / "r" / "episodes.jsonl"
+    whole = log.read_bytes()
+    log.write_bytes(whole[:-40])
+    report = vla_bench("report", tmp_path / "r")
+    assert report.returncode == 1
+    assert "line 12 is cut short or damaged; the 11 records before it are intact" in report.stderr
+    assert len(report.stderr.splitlines()) == 1
+    again = vla_bench(*RUN, "--out", tmp_path / "r")
+    assert again.returncode == 0
+    assert log.read_bytes()[: len(whole) - 400] == whole[: len(whole) - 400]
+    assert len(log.read_text().splitlines()) == 12
+
+
+def test_two_runs_into_one_folder(tmp_path, vla_bench):
+    with RunFolder(tmp_path / "r"):
+        second = vla_bench(*RUN, "--out", tmp_path / "r")
+    assert second.returncode == 1
+    assert "another run is writing to" in second.stderr
+
+
+def test_another_run_in_the_folder(tmp_path):
+    execute(plan_run(spec(tmp_path, episodes=1)))
+    with pytest.raises(UserError, match="holds another run .seed 0, now 1."):
+        execute(plan_run(spec(tmp_path, episodes=1, seed=1)))
+
+
+def test_a_folder_that_cannot_be_written(vla_bench):
+    # /proc refuses new folders to everybody, root included.
+    refused = vla_bench(*RUN, "--out", "/proc/results")
+    assert refused.returncode == 1
+    assert "cannot write to /proc/results" in refused.stderr
+
+
+def test_a_full_disk_keeps_earlier_records(tmp_path, vla_bench):
+    vla_bench(*RUN, "--out", tmp_path / "r", "--tasks", "go-right")
+    log = tmp_path / "r" / "episodes.jsonl"
+    before = log.read_bytes()
+    limit = len(before) + 100  # a record is longer: the write stops in its middle
+    full = subprocess.run(
+        [sys.executable, "-m", "vla_bench", *RUN, "--out", str(tmp_path / "r")],
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: (
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN),
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+        ),
+    )
+    assert full.returncode == 1
+    assert "earlier records are intact" in full.stderr
+    assert "Traceback" not in full.stderr
+    assert log.read_bytes() == before
+    assert vla_bench(*RUN, "--out", tmp_path / "r").returncode == 0
+
+
+def test_a_crashing_simulator_is_a_harness_error_and_is_retried(tmp_path, vla_bench):
+    crashed = vla_bench(*RUN, "--out", tmp_path, TOY_CRASH="always")
+    assert crashed.returncode == 3
+    records = RunFolder(tmp_path).records()
+    assert {(r.reason, r.success) for r in records} == {("harness_error", False)}
+    assert "the simulator fell over" in records[0].error
+    assert "0/6" in crashed.stdout  # they stay in the denominator
+    mended = vla_bench(*RUN, "--out", tmp_path)
+    assert mended.returncode == 0
+    assert len(RunFolder(tmp_path).records()) == 12
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("--policy", "walkr"), "no policy named 'walkr'; did you mean 'walker'?"),
+        (("--suite", "lin"), "no suite named 'lin'; did you mean 'line'?"),
+        (("--tasks", "go-rigth"), "no task 'go-rigth' in line; did you mean 'go-right'?"),
+        (("--horizon", "0"), "--horizon 0: policy walker plans chunks of 4"),
+        (("--horizon", "5"), "use --horizon 1 to 4"),
+        (("--set", "skil=1"), "did you mean 'skill'?"),
+        (("--set", "fault=size"), "plan returned shape (1, 4, 3), expected (1, 4, 2)"),
+        (("--episodes", "many"), "Invalid value for '--episodes'"),
+        (("--workers", "4"), "use --workers 0"),
+    ],
+)
+def test_a_mistake_is_one_line_and_runs_nothing(tmp_path, vla_bench, change, said):
+    failed = vla_bench(*RUN, "--out", tmp_path / "r", *change)
+    assert failed.returncode == 1
+    assert said in failed.stderr
+    assert failed.stderr.startswith("error: ")
+    assert len(failed.stderr.splitlines()) == 1
+    assert not (tmp_path / "r" / "episodes.jsonl").exists()
+
+
+def test_mismatches_are_found_before_the_first_episode(tmp_path):
+    with pytest.raises(MismatchError, match="reads camera 'front', ms-hab has no such camera"):
+        plan_run(spec(tmp_path, suite="ms-hab"))
+
+
+def test_interrupted(tmp_path):
+    command = [sys.executable, "-m", "vla_bench", *RUN, "--out", str(tmp_path)]
+    environment = {**__import__("os").environ, "TOY_PAUSE": "0.3"}
+    process = subprocess.Popen(
+        command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+    while not (tmp_path / "episodes.jsonl").exists():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate()
+    assert process.returncode == 130
+    assert "run the same command again" in stderr
+    assert "Traceback" not in stderr
+
+
+def test_videos_of_failures_only(tmp_path):
+    records = execute(plan_run(spec(tmp_path, trials=1, video="failures")))
+    failed = {r.item for r in records if not r.success}
+    assert failed
+    films = {path.stem.rpartition("_")[2] for path in (tmp_path / "videos").iterdir()}
+    assert films == failed
+
+
+def test_replay_agrees_with_the_record(tmp_path, vla_bench):
+    vla_bench(*RUN, "--out", tmp_path)
+    replayed = vla_bench("replay", tmp_path, "go-on/0/3")
+    assert replayed.returncode == 0, replayed.stderr
+    assert "as recorded" in replayed.stdout
+    assert next((tmp_path / "videos").iterdir()).stat().st_size > 500
+    unknown = vla_bench("replay", tmp_path, "go-on/0/33")
+    assert unknown.returncode == 1
+    assert "did you mean 'go-on/0/3'" in unknown.stderr

@@ -1,4 +1,7 @@
-"""Registers every suite with Gymnasium: `gymnasium.make("vla_bench/ms-hab-mini-v1", task=...)`."""
+"""Registers every suite with Gymnasium when imported.
+
+`import vla_bench.environments; gymnasium.make("vla_bench/ms-hab-mini-v1", task="pick-apple")`
+"""
 
 from __future__ import annotations
 
@@ -37,3 +40,6 @@ def make(suite: str, task: str | None = None, render_mode: str | None = None, **
     made = make_suite(load_card(SuiteCard, suite))
     made.prepare()
     return made.make_env(task or next(iter(made.card.tasks)), render_mode=render_mode)
+
+
+register()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
 import gymnasium
 import numpy as np
 import sapien
 import torch
+from mani_skill.utils.structs import Pose
 from numpy.typing import NDArray
 from sapien.physx import PhysxArticulation, PhysxRigidDynamicComponent
 
@@ -25,8 +25,6 @@ HEAD_JOINTS = slice(8, 10)
 """Entries of an action that move the head: the official protocol zeroes them."""
 REMOVED = sapien.Pose([HIDDEN, HIDDEN, -9000])
 PROBE_DECIMALS = 3
-WORLDS_KEPT = 4
-"""Built apartments kept for the next item; one takes about half a second to build."""
 
 
 class MsHabEnv(SuiteEnv):
@@ -46,7 +44,7 @@ class MsHabEnv(SuiteEnv):
         self.dataset = dataset
         self.plans = plans
         self.cameras = {SENSORS[name]: card.cameras[name] for name in cameras}
-        self.worlds: OrderedDict[str, FetchWorld] = OrderedDict()
+        self._world: FetchWorld | None = None
         assert card.action.size is not None
         self.action_space = gymnasium.spaces.Box(-1, 1, (card.action.size,), np.float32)
         self.observation_space = _observation_space(card, cameras)
@@ -57,8 +55,8 @@ class MsHabEnv(SuiteEnv):
         spawn = self.dataset.spawn(
             self.plan.subtask, self.plan.uid, int(item.initial_state["spawn"])
         )
-        self.world = self._world(self.plan.scene)
-        self.world.reset(seed=item.seed % 2**32)
+        self.close()
+        self._world = self._build(self.plan.scene)
         self.world.apartment.begin(self.dataset.episode(self.plan.episode))
         self._bind()
         self._spawn(spawn)
@@ -67,21 +65,28 @@ class MsHabEnv(SuiteEnv):
         # What touched when the previous episode ended says nothing about this one.
         self.contacts = rules.Contacts([], self.world.sim_timestep)
 
-    def _world(self, scene: str) -> FetchWorld:
+    @property
+    def world(self) -> FetchWorld:
+        """The world of the episode that was begun last."""
+        if self._world is None:
+            raise RuntimeError("no episode was begun: call reset or begin first")
+        return self._world
+
+    def _build(self, scene: str) -> FetchWorld:
+        """A new world for every episode.
+
+        PhysX keeps contacts, sleep counters and the order of its pairs across a reset: an episode in a
+        used world differs in the last bits from the same episode in a fresh one.
+        """
         use_assets(self.dataset.root)
-        if scene not in self.worlds:
-            while len(self.worlds) >= WORLDS_KEPT:
-                self.worlds.popitem(last=False)[1].close()
-            names = sorted({plan.episode for plan in self.plans.values() if plan.scene == scene})
-            self.worlds[scene] = FetchWorld(
-                scene=scene,
-                episodes=[self.dataset.episode(name) for name in names],
-                image_size=self.cameras,
-                shader=str(self.card.options["shader"]),
-                render_mode=self.render_mode,
-            )
-        self.worlds.move_to_end(scene)
-        return self.worlds[scene]
+        names = sorted({plan.episode for plan in self.plans.values() if plan.scene == scene})
+        return FetchWorld(
+            scene=scene,
+            episodes=[self.dataset.episode(name) for name in names],
+            image_size=self.cameras,
+            shader=str(self.card.options["shader"]),
+            render_mode=self.render_mode,
+        )
 
     def _bind(self) -> None:
         """Looks up the bodies that the plan names."""
@@ -115,10 +120,15 @@ class MsHabEnv(SuiteEnv):
         if self.target is not None and spawn.object_pose is not None:
             self.target.pose = _pose(spawn.object_pose)
         if self.target is not None and spawn.object_pose_in_tcp is not None:
-            self.target.pose = self.tcp.pose * _pose(spawn.object_pose_in_tcp)
+            self.target.pose = self._in_hand(spawn.object_pose_in_tcp)
         if self.articulation is not None and spawn.articulation_qpos is not None:
             self.articulation.set_qpos(spawn.articulation_qpos[: self.articulation.dof])
             self.articulation.set_qvel(np.zeros(self.articulation.dof, np.float32))
+
+    def _in_hand(self, pose_in_tcp: NDArray[np.float32]) -> sapien.Pose:
+        """ManiSkill's product of poses: SAPIEN's differs in the last bit, and so does the episode."""
+        pose = self.world.agent.tcp.pose * Pose.create(torch.from_numpy(pose_in_tcp)[None])
+        return pose.sp
 
     def advance(self, action: NDArray[np.float32]) -> bool:
         """One control step of 50 ms, then one check of the success conditions."""
@@ -242,10 +252,10 @@ class MsHabEnv(SuiteEnv):
         return frame
 
     def close(self) -> None:
-        """Frees every apartment."""
-        for world in self.worlds.values():
-            world.close()
-        self.worlds.clear()
+        """Frees the world."""
+        if self._world is not None:
+            self._world.close()
+            self._world = None
 
 
 def _observation_space(card: SuiteCard, cameras: Sequence[str]) -> gymnasium.spaces.Dict:
@@ -268,7 +278,8 @@ def _pose(vector: NDArray[np.float32]) -> sapien.Pose:
 
 
 def _vector(pose: sapien.Pose) -> NDArray[np.float32]:
-    return np.concatenate([pose.p, pose.q]).astype(np.float32)
+    """(7,) position and quaternion; of the two signs the one with w >= 0, as officially."""
+    return np.concatenate([pose.p, -pose.q if pose.q[0] < 0 else pose.q]).astype(np.float32)
 
 
 def _body_state(body: PhysxRigidDynamicComponent) -> list[NDArray[np.float32]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +118,17 @@ class Apartment(replicacad.ReplicaCADSceneBuilder):  # type: ignore[misc]
         articulation.set_qvel(articulation.qvel * 0)
 
 
+@cache
+def _freeze_imports() -> None:
+    """Takes all that is imported so far out of the garbage collector's sight, once.
+
+    ManiSkill collects garbage whenever it builds or closes a world; walking through every imported module
+    took 85 % of that time.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 class FetchWorld(BaseEnv):  # type: ignore[misc]
     """A Fetch in an apartment: ManiSkill's environment without task, reward or observation of its own."""
 
@@ -130,6 +143,7 @@ class FetchWorld(BaseEnv):  # type: ignore[misc]
         shader: str,
         render_mode: str | None,
     ) -> None:
+        _freeze_imports()
         self._apartment_plan = (scene, episodes)
         sensors: dict[str, Any] = {
             sensor: {"height": height, "width": width, "shader_pack": shader}

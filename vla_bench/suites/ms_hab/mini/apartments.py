@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -44,7 +45,9 @@ class Place:
     def local(self, points: Array) -> Array:
         """World points (N, 2) in this frame."""
         c, s = np.cos(self.yaw), np.sin(self.yaw)
-        moved: Array = (np.asarray(points, dtype=np.float64) - [self.x, self.y]) @ np.array([[c, -s], [s, c]])
+        moved: Array = (np.asarray(points, dtype=np.float64) - [self.x, self.y]) @ np.array(
+            [[c, -s], [s, c]]
+        )
         return moved
 
 
@@ -103,8 +106,12 @@ class Apartment:
         """The plan's frame in the world."""
         return Place(*self.center, self.turn * np.pi / 2)
 
-    def blocks(self) -> Iterator[Block]:
+    @cached_property
+    def blocks(self) -> tuple[Block, ...]:
         """Everything that stands still, walls included, fridge and counter closed."""
+        return tuple(self._blocks())
+
+    def _blocks(self) -> Iterator[Block]:
         yield from self._walls()
         yield from _articulation_blocks(self)
         for item in self.items:
@@ -113,14 +120,25 @@ class Apartment:
 
     def _walls(self) -> Iterator[Block]:
         u, v = self.half
-        for x, y, hu, hv in ((u + 0.1, 0, 0.1, v), (-u - 0.1, 0, 0.1, v), (0, v + 0.1, u, 0.1), (0, -v - 0.1, u, 0.1)):
+        for x, y, hu, hv in (
+            (u + 0.1, 0, 0.1, v),
+            (-u - 0.1, 0, 0.1, v),
+            (0, v + 0.1, u, 0.1),
+            (0, -v - 0.1, u, 0.1),
+        ):
             yield block("wall", self.room, (hu, hv, CEILING / 2), (x, y, CEILING / 2))
 
 
 def block(name: str, frame: Place, half: Vec3, center: Vec3, yaw: float = 0.0) -> Block:
     """A box given in `frame` (half extents and centre, metres; turned by `yaw` rad) as a block."""
     x, y, z = frame.world(np.array([center]))[0]
-    return Block(name, Place(float(x), float(y), frame.yaw + yaw), half, float(z) - half[2], float(z) + half[2])
+    return Block(
+        name,
+        Place(float(x), float(y), frame.yaw + yaw),
+        half,
+        float(z) - half[2],
+        float(z) + half[2],
+    )
 
 
 def _articulation_blocks(home: Apartment) -> Iterator[Block]:
@@ -129,7 +147,9 @@ def _articulation_blocks(home: Apartment) -> Iterator[Block]:
     half: Vec3 = (depth, fridge.WIDTH / 2, fridge.HEIGHT / 2)
     yield block("fridge", home.fridge, half, (middle, 0.0, fridge.HEIGHT / 2))
     handle: Vec3 = (0.05, 0.02, 0.60)
-    yield block("fridge_handles", home.fridge, handle, (fridge.FRONT + 0.10, fridge.WIDTH / 2 - 0.60, 0.85))
+    yield block(
+        "fridge_handles", home.fridge, handle, (fridge.FRONT + 0.10, fridge.WIDTH / 2 - 0.60, 0.85)
+    )
     half = (counter.DEPTH / 2 + 0.04, counter.WIDTH / 2 + 0.01, counter.HEIGHT / 2)
     yield block("counter", home.counter, half, (0.025, 0.0, counter.HEIGHT / 2))
     yield block("cupboards", home.counter, (0.17, counter.WIDTH / 2, 0.40), (-0.14, 0.0, 1.85))
@@ -141,20 +161,32 @@ def door_block(home: Apartment, angle: float) -> Block:
     thick = (fridge.HANDLE[0] + fridge.HANDLE_RADIUS + fridge.DOOR_THICKNESS / 2) / 2
     center = hinge.world(np.array([[thick - fridge.DOOR_THICKNESS / 2, -fridge.WIDTH / 2]]))[0]
     half: Vec3 = (thick, fridge.WIDTH / 2, 0.44)
-    return block("top_door", home.fridge, half, (float(center[0]), float(center[1]), fridge.DOOR_BOTTOM + 0.44), angle)
+    return block(
+        "top_door",
+        home.fridge,
+        half,
+        (float(center[0]), float(center[1]), fridge.DOOR_BOTTOM + 0.44),
+        angle,
+    )
 
 
 def drawer_block(home: Apartment, travel: float) -> Block:
     """Drawer 3 with its handle, pulled out by `travel` metres."""
     front = counter.DRAWER3_ORIGIN[0] + counter.HANDLE[0] + 0.01 + travel
     half: Vec3 = ((front - counter.FRONT) / 2, 0.285, 0.08)
-    return block("drawer3", home.counter, half, ((front + counter.FRONT) / 2, counter.DRAWER3_ORIGIN[1], 0.76))
+    return block(
+        "drawer3",
+        home.counter,
+        half,
+        ((front + counter.FRONT) / 2, counter.DRAWER3_ORIGIN[1], 0.76),
+    )
 
 
-def all_apartments() -> list[Apartment]:
+@lru_cache(maxsize=1)
+def all_apartments() -> tuple[Apartment, ...]:
     """Every apartment, train before val."""
     names = [*SCENES["train"], *SCENES["val"]]
-    return [_apartment(scene, index) for index, scene in enumerate(names)]
+    return tuple(_apartment(scene, index) for index, scene in enumerate(names))
 
 
 def apartments(split: str) -> list[Apartment]:
@@ -169,7 +201,11 @@ def _apartment(scene: str, index: int) -> Apartment:
     center = tuple(float(c + rng.uniform(-0.25, 0.25)) for c in ROOM_CENTER)
     fridge_at, counter_at = _kitchen(rng, half, index)
     side = 1 if fridge_at.x < 0 else -1
-    table_at = Place(float(rng.uniform(-0.45, 0.45)) + 0.25 * side, -half[1] + float(rng.uniform(1.15, 1.30)), 0.0)
+    table_at = Place(
+        float(rng.uniform(-0.45, 0.45)) + 0.25 * side,
+        -half[1] + float(rng.uniform(1.15, 1.30)),
+        0.0,
+    )
     items = _furnish(rng, half, table_at, side)
     room = Place(center[0], center[1], turn * np.pi / 2)
     return Apartment(
@@ -191,7 +227,9 @@ def _compose(outer: Place, inner: Place) -> Place:
     return Place(round(float(x), 4), round(float(y), 4), yaw, inner.z)
 
 
-def _kitchen(rng: np.random.Generator, half: tuple[float, float], index: int) -> tuple[Place, Place]:
+def _kitchen(
+    rng: np.random.Generator, half: tuple[float, float], index: int
+) -> tuple[Place, Place]:
     """Frames of fridge and counter in plan coordinates.
 
     The fridge's door swings towards its +y, so that side needs a free metre.
@@ -203,10 +241,14 @@ def _kitchen(rng: np.random.Generator, half: tuple[float, float], index: int) ->
     width = counter.WIDTH / 2
     if index % 4 == 0:
         at = float(rng.uniform(-0.30, 0.30)) + 0.5
-        return Place(at - width - float(rng.uniform(0.30, 0.45)) - 0.33, back, down), Place(at, counter_v, down)
+        return Place(at - width - float(rng.uniform(0.30, 0.45)) - 0.33, back, down), Place(
+            at, counter_v, down
+        )
     if index % 4 == 1:
         at = -u + width + float(rng.uniform(0.25, 0.55))
-        return Place(at + width + float(rng.uniform(0.15, 0.40)) + 0.33, back, down), Place(at, counter_v, down)
+        return Place(at + width + float(rng.uniform(0.15, 0.40)) + 0.33, back, down), Place(
+            at, counter_v, down
+        )
     if index % 4 == 2:
         at = u - width - float(rng.uniform(0.25, 0.60))
         return Place(-u + 0.37, float(rng.uniform(0.25, 0.75)), 0.0), Place(at, counter_v, down)
@@ -214,7 +256,9 @@ def _kitchen(rng: np.random.Generator, half: tuple[float, float], index: int) ->
     return Place(u - 0.37, float(rng.uniform(0.55, 1.05)), np.pi), Place(at, counter_v, down)
 
 
-def _furnish(rng: np.random.Generator, half: tuple[float, float], table: Place, side: int) -> list[Item]:
+def _furnish(
+    rng: np.random.Generator, half: tuple[float, float], table: Place, side: int
+) -> list[Item]:
     """Table and chairs, a sofa on one side, shelves on the other, plants and lamps in corners."""
     u, v = half
 
@@ -225,16 +269,30 @@ def _furnish(rng: np.random.Generator, half: tuple[float, float], table: Place, 
     items = [Item("dining_table", finish(), table)]
     for offset in (-0.35, 0.35) if rng.uniform() < 0.7 else (-0.45, 0.05, 0.5):
         jitter = rng.uniform(-0.05, 0.05, 3)
-        items.append(Item("chair", chair, Place(table.x + offset + jitter[0], table.y - 0.52 + jitter[1], jitter[2] * 4)))
+        items.append(
+            Item(
+                "chair",
+                chair,
+                Place(table.x + offset + jitter[0], table.y - 0.52 + jitter[1], jitter[2] * 4),
+            )
+        )
     sofa_v = -v + 1.15 + float(rng.uniform(0.0, 0.25))
     items.append(Item("sofa", finish(), Place(side * (u - 0.44), sofa_v, side * np.pi / 2)))
     kind = "bookshelf" if rng.uniform() < 0.5 else "sideboard"
     depth = 0.17 if kind == "bookshelf" else 0.25
     shelf_v = -v + 0.95 + float(rng.uniform(0.0, 0.35))
     items.append(Item(kind, finish(), Place(-side * (u - depth), shelf_v, -side * np.pi / 2)))
-    items.append(Item("plant", finish(), Place(-side * (u - 0.34), -v + 0.33, float(rng.uniform(0, 6)))))
+    items.append(
+        Item("plant", finish(), Place(-side * (u - 0.34), -v + 0.33, float(rng.uniform(0, 6))))
+    )
     items.append(Item("floor_lamp", finish(), Place(side * (u - 0.26), -v + 0.22, 0.0)))
     rug_u = float(rng.uniform(-0.4, 0.4))
-    items.append(Item("rug", finish(), Place(rug_u, table.y + 1.25 + float(rng.uniform(0, 0.2)), float(rng.normal(0, 0.04)))))
+    items.append(
+        Item(
+            "rug",
+            finish(),
+            Place(rug_u, table.y + 1.25 + float(rng.uniform(0, 0.2)), float(rng.normal(0, 0.04))),
+        )
+    )
     items.append(Item("crate", finish(), Place(-side * (u - 1.0), -v + 0.17, 0.0)))
     return items

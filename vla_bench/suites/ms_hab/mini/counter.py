@@ -11,7 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vla_bench.suites.ms_hab.mini.meshes import Material, Model, Vec3, box, cylinder, moved, soft_box
+from vla_bench.suites.ms_hab.mini.meshes import (
+    Material,
+    Model,
+    Vec3,
+    box,
+    cylinder,
+    moved,
+    soft_box,
+)
 from vla_bench.suites.ms_hab.mini.urdf import Joint, Link, Solid
 
 WIDTH, DEPTH, HEIGHT = 2.20, 0.62, 0.88
@@ -51,7 +59,11 @@ class Drawer:
     @property
     def origin(self) -> Vec3:
         """The closed drawer's frame: level with its handle."""
-        return (DRAWER3_ORIGIN[0], self.y, 0.76 if self.name == "drawer3" else (self.low + self.high) / 2)
+        return (
+            DRAWER3_ORIGIN[0],
+            self.y,
+            0.76 if self.name == "drawer3" else (self.low + self.high) / 2,
+        )
 
 
 DRAWERS = [
@@ -70,15 +82,22 @@ _BLIND: tuple[Vec3, Vec3] = ((0.02, 0.57, 0.56), (FRONT + 0.01, 0.10, 0.39))
 _CABINET = Material("cabinet", (0.16, 0.27, 0.30), roughness=0.6)
 _DRAWER_INSIDE = Material("birch", (0.78, 0.62, 0.42), roughness=0.8)
 _TOP = Material("worktop", (0.80, 0.78, 0.74), roughness=0.3)
-_BRASS = Material("brass", (0.75, 0.56, 0.25), roughness=0.35, metallic=0.5)
+_BRASS = Material("brass", (0.75, 0.56, 0.25), roughness=0.35, metallic=0.15)
 _DARK = Material("plinth", (0.06, 0.07, 0.08), roughness=0.9)
-_STEEL = Material("sink", (0.62, 0.64, 0.66), roughness=0.3, metallic=0.6)
+_STEEL = Material("sink", (0.62, 0.64, 0.66), roughness=0.3, metallic=0.15)
 
 
 def counter_links() -> list[Link]:
     """The counter's links in file order; the root frame is y-up, all others z-up."""
     root = Link("root")
-    body = Link("body", "root", Joint("fixed", (0, 0, 0), pitch=-np.pi / 2), 80.0, _body_solids(), _body_looks())
+    body = Link(
+        "body",
+        "root",
+        Joint("fixed", (0, 0, 0), pitch=-np.pi / 2),
+        80.0,
+        _body_solids(),
+        _body_looks(),
+    )
     return [root, body, *(_drawer_link(drawer) for drawer in DRAWERS), _cupboard_door()]
 
 
@@ -96,14 +115,25 @@ def _carcass() -> list[tuple[Vec3, Vec3]]:
 
 def _body_solids() -> list[Solid]:
     solids = [Solid("box", size, center) for size, center in _carcass()]
-    solids.append(Solid("box", (DEPTH + 0.03, WIDTH + 0.02, TOP_THICKNESS), (0.015, 0, HEIGHT - TOP_THICKNESS / 2)))
+    solids.append(
+        Solid(
+            "box",
+            (DEPTH + 0.03, WIDTH + 0.02, TOP_THICKNESS),
+            (0.015, 0, HEIGHT - TOP_THICKNESS / 2),
+        )
+    )
     solids.append(Solid("box", (DEPTH - 0.08, WIDTH, 0.10), (-0.04, 0, 0.05)))
     return [*solids, Solid("box", *_BLIND)]
 
 
 def _body_looks() -> Model:
     looks: Model = [box(size, center, _CABINET) for size, center in _carcass()]
-    top = soft_box((DEPTH + 0.03, WIDTH + 0.02, TOP_THICKNESS), (0.015, 0, HEIGHT - TOP_THICKNESS / 2), 0.006, _TOP)
+    top = soft_box(
+        (DEPTH + 0.03, WIDTH + 0.02, TOP_THICKNESS),
+        (0.015, 0, HEIGHT - TOP_THICKNESS / 2),
+        0.006,
+        _TOP,
+    )
     plinth = box((DEPTH - 0.08, WIDTH, 0.10), (-0.04, 0, 0.05), _DARK)
     blind = soft_box(*_BLIND, 0.005, _CABINET)
     return [*looks, top, plinth, blind, *_sink()]
@@ -114,7 +144,9 @@ def _sink() -> Model:
     rim = box((0.40, 0.54, 0.004), (-0.02, 0.73, HEIGHT + 0.001), _STEEL)
     basin = box((0.34, 0.48, 0.004), (-0.02, 0.73, HEIGHT + 0.002), _DARK)
     neck = cylinder(0.014, 0.22, (-0.25, 0.73, HEIGHT + 0.11), _STEEL, 16)
-    spout = moved(cylinder(0.011, 0.16, (0, 0, 0), _STEEL, 16), (-0.18, 0.73, HEIGHT + 0.215), _along_x())
+    spout = moved(
+        cylinder(0.011, 0.16, (0, 0, 0), _STEEL, 16), (-0.18, 0.73, HEIGHT + 0.215), _along_x()
+    )
     return [rim, basin, neck, spout]
 
 

@@ -46,9 +46,9 @@ class Episode:
 
     def bowl_in_world(self, travel: float) -> Place:
         """The bowl's place when `drawer3` is pulled out by `travel` metres."""
-        origin = np.array(counter.DRAWER3_ORIGIN) + [travel, 0.0, 0.0]
-        local = origin + [self.bowl.x, self.bowl.y, self.bowl.z]
-        x, y, z = self.home.counter.world(local[None])[0]
+        x0, y0, z0 = counter.DRAWER3_ORIGIN
+        local = [[x0 + travel + self.bowl.x, y0 + self.bowl.y, z0 + self.bowl.z]]
+        x, y, z = self.home.counter.world(np.array(local))[0]
         return Place(float(x), float(y), self.home.counter.yaw + self.bowl.yaw, float(z))
 
     def objects(self) -> Iterator[tuple[str, Place]]:
@@ -69,21 +69,27 @@ class Episode:
         return {
             "episode_id": self.name.rsplit("_", 1)[1].removesuffix(".json"),
             "scene_id": f"configs/scenes/{self.home.scene}.scene_instance.json",
-            "rigid_objs": [[f"{name}.object_config.json", file_pose(place)] for name, place in self.objects()],
-            "ao_states": {"kitchen_counter_:0000": {str(link): value for link, value in self.ajar.items()}},
+            "rigid_objs": [
+                [f"{name}.object_config.json", file_pose(place)] for name, place in self.objects()
+            ],
+            "ao_states": {
+                "kitchen_counter_:0000": {str(link): value for link, value in self.ajar.items()}
+            },
         }
 
 
 def file_pose(place: Place) -> Array:
     """The 4x4 y-up matrix that makes ManiSkill's loader put an object at `place`."""
     c, s = np.cos(place.yaw), np.sin(place.yaw)
-    matrix = np.array([[c, 0, s, place.x], [0, 1, 0, place.z - LOADER_LIFT], [-s, 0, c, -place.y], [0, 0, 0, 1.0]])
+    matrix = np.array(
+        [[c, 0, s, place.x], [0, 1, 0, place.z - LOADER_LIFT], [-s, 0, c, -place.y], [0, 0, 0, 1.0]]
+    )
     return matrix
 
 
 def episodes(split: str) -> list[Episode]:
     """All episodes of "train" or "val", in file order."""
-    made = []
+    made: list[Episode] = []
     for home in apartments(split):
         for _ in range(EPISODES_PER_APARTMENT[split]):
             made.append(_episode(f"{split}/set_table/episode_{len(made):04d}.json", home))
@@ -93,7 +99,9 @@ def episodes(split: str) -> list[Episode]:
 def _episode(name: str, home: Apartment) -> Episode:
     rng = rng_of("episode", name)
     goals = _goals(rng, home)
-    return Episode(name, home, _apple(rng, home), _bowl(rng), _clutter(rng, home, goals), goals, _ajar(rng))
+    return Episode(
+        name, home, _apple(rng, home), _bowl(rng), _clutter(rng, home, goals), goals, _ajar(rng)
+    )
 
 
 def _apple(rng: np.random.Generator, home: Apartment) -> Place:
@@ -125,11 +133,14 @@ def _goals(rng: np.random.Generator, home: Apartment) -> dict[str, Array]:
 def goal_corners(home: Apartment, goal: Array) -> Array:
     """Corners A, B, C, D (4, 3) of a 30 cm square around a goal, along the table's edges."""
     x, y = home.table.local(goal[None, :2])[0]
-    square = np.array([[-0.15, -0.15], [0.15, -0.15], [0.15, 0.15], [-0.15, 0.15]]) + [x, y]
-    return np.column_stack([home.table.world(square), np.full(4, goal[2])])
+    signs = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
+    square = home.table.world(np.array([x, y]) + 0.15 * signs)
+    return np.column_stack([square, np.full(4, goal[2])])
 
 
-def _clutter(rng: np.random.Generator, home: Apartment, goals: dict[str, Array]) -> list[tuple[str, Place]]:
+def _clutter(
+    rng: np.random.Generator, home: Apartment, goals: dict[str, Array]
+) -> list[tuple[str, Place]]:
     """Two to four things on the table, apart from each other and from the goals."""
     length, depth, height = furniture.TABLE_SIZE
     taken = [(home.table.local(goal[None, :2])[0], _TABLE_GAP - 0.1) for goal in goals.values()]
@@ -138,11 +149,22 @@ def _clutter(rng: np.random.Generator, home: Apartment, goals: dict[str, Array])
         made = ycb.thing(str(name))
         for _ in range(60):
             margin = made.footprint + 0.03
-            point = rng.uniform([-length / 2 + margin, -depth / 2 + margin], [length / 2 - margin, depth / 2 - margin])
-            if all(np.hypot(*(point - other)) > radius + made.footprint + 0.02 for other, radius in taken):
+            point = rng.uniform(
+                [-length / 2 + margin, -depth / 2 + margin],
+                [length / 2 - margin, depth / 2 - margin],
+            )
+            if all(
+                np.hypot(*(point - other)) > radius + made.footprint + 0.02
+                for other, radius in taken
+            ):
                 taken.append((point, made.footprint))
                 x, y = home.table.world(point[None])[0]
-                place = Place(float(x), float(y), float(rng.uniform(-np.pi, np.pi)), height + made.half_height + AIR)
+                place = Place(
+                    float(x),
+                    float(y),
+                    float(rng.uniform(-np.pi, np.pi)),
+                    height + made.half_height + AIR,
+                )
                 placed.append((str(name), place))
                 break
     return placed

@@ -19,7 +19,7 @@ _ARRAY_BUFFER, _ELEMENT_BUFFER = 34962, 34963
 _FLOAT, _UINT32 = 5126, 5125
 
 
-def rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:  # noqa: ANN401 -- any JSON value
     """`value` with every float (in nested lists, tuples, dicts and arrays) rounded to 1e-6."""
     if isinstance(value, dict):
         return {key: rounded(item) for key, item in value.items()}
@@ -38,7 +38,7 @@ def write_text(path: pathlib.Path, text: str) -> None:
     path.write_bytes(text.encode())
 
 
-def write_json(path: pathlib.Path, value: Any) -> None:
+def write_json(path: pathlib.Path, value: object) -> None:
     """Write compact JSON with floats rounded to 1e-6."""
     write_text(path, json.dumps(rounded(value), separators=(",", ":")) + "\n")
 
@@ -48,6 +48,20 @@ def png_bytes(image: Image) -> bytes:
     buffer = io.BytesIO()
     PillowImage.fromarray(image).save(buffer, format="PNG", compress_level=4)
     return buffer.getvalue()
+
+
+def linear(color: Array) -> Array:
+    """SRGB values in [0, 1] as linear light."""
+    return np.asarray(np.asarray(color, dtype=np.float64) ** 2.2)
+
+
+def _dimmed(image: Image, glow: float) -> Image:
+    """A picture at a quarter of the size that gives off `glow` of the original's light."""
+    step = 4 if min(image.shape[:2]) >= 32 else 1
+    height, width = (side // step * step for side in image.shape[:2])
+    cells = image[:height, :width].reshape(height // step, step, width // step, step, 3)
+    dimmed: Image = (cells.mean(axis=(1, 3)) * glow ** (1 / 2.2) + 0.5).astype(np.uint8)
+    return dimmed
 
 
 class _Glb:
@@ -85,21 +99,35 @@ class _Glb:
     def add_faces(self, faces: npt.NDArray[np.int64]) -> int:
         view = self.add_bytes(faces.astype("<u4").tobytes(), _ELEMENT_BUFFER)
         count = int(faces.size)
-        self.accessors.append({"bufferView": view, "componentType": _UINT32, "count": count, "type": "SCALAR"})
+        self.accessors.append(
+            {"bufferView": view, "componentType": _UINT32, "count": count, "type": "SCALAR"}
+        )
         return len(self.accessors) - 1
 
     def add_material(self, material: Material) -> int:
+        color = linear(np.array(material.color))
         surface: dict[str, Any] = {
-            "baseColorFactor": [*rounded(material.color), 1.0],
+            "baseColorFactor": [*rounded(color), 1.0],
             "roughnessFactor": material.roughness,
             "metallicFactor": material.metallic,
         }
+        entry: dict[str, Any] = {"name": material.name, "pbrMetallicRoughness": surface}
         if material.texture is not None:
-            view = self.add_bytes(png_bytes(material.texture))
-            self.images.append({"bufferView": view, "mimeType": "image/png"})
-            surface["baseColorTexture"] = {"index": len(self.images) - 1}
-        self.materials.append({"name": material.name, "pbrMetallicRoughness": surface})
+            surface["baseColorFactor"] = [1.0, 1.0, 1.0, 1.0]
+            surface["baseColorTexture"] = {"index": self.add_image(material.texture)}
+            entry["emissiveTexture"] = {
+                "index": self.add_image(_dimmed(material.texture, material.glow))
+            }
+            entry["emissiveFactor"] = [1.0, 1.0, 1.0]
+        else:
+            entry["emissiveFactor"] = rounded(color * material.glow)
+        self.materials.append(entry)
         return len(self.materials) - 1
+
+    def add_image(self, image: Image) -> int:
+        view = self.add_bytes(png_bytes(image))
+        self.images.append({"bufferView": view, "mimeType": "image/png"})
+        return len(self.images) - 1
 
     def add_mesh(self, mesh: Mesh) -> dict[str, Any]:
         attributes = {
@@ -108,7 +136,11 @@ class _Glb:
             "TEXCOORD_0": self.add_floats(mesh.uvs, "VEC2"),
         }
         material = self.add_material(mesh.material)
-        return {"attributes": attributes, "indices": self.add_faces(mesh.faces), "material": material}
+        return {
+            "attributes": attributes,
+            "indices": self.add_faces(mesh.faces),
+            "material": material,
+        }
 
     def document(self, primitives: list[dict[str, Any]]) -> dict[str, Any]:
         document: dict[str, Any] = {
@@ -124,7 +156,9 @@ class _Glb:
         }
         if self.images:
             document["images"] = self.images
-            document["samplers"] = [{"magFilter": 9729, "minFilter": 9987, "wrapS": 10497, "wrapT": 10497}]
+            document["samplers"] = [
+                {"magFilter": 9729, "minFilter": 9987, "wrapS": 10497, "wrapT": 10497}
+            ]
             document["textures"] = [{"source": i, "sampler": 0} for i in range(len(self.images))]
         return document
 
@@ -159,7 +193,9 @@ def write_obj(folder: pathlib.Path, name: str, model: Model) -> None:
         lines += [f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in mesh.vertices + 0.0]
         lines += [f"vt {u:.6f} {1 - v:.6f}" for u, v in mesh.uvs]
         lines += [f"vn {x:.6f} {y:.6f} {z:.6f}" for x, y, z in mesh.normals + 0.0]
-        lines += ["f " + " ".join(f"{i}/{i}/{i}" for i in face) for face in (mesh.faces + start).tolist()]
+        lines += [
+            "f " + " ".join(f"{i}/{i}/{i}" for i in face) for face in (mesh.faces + start).tolist()
+        ]
         start += len(mesh.vertices)
         materials += _mtl_lines(folder, name, material)
     write_text(folder / f"{name}.obj", "\n".join(lines) + "\n")
@@ -167,8 +203,19 @@ def write_obj(folder: pathlib.Path, name: str, model: Model) -> None:
 
 
 def _mtl_lines(folder: pathlib.Path, name: str, material: Material) -> list[str]:
-    r, g, b = material.color
-    lines = [f"newmtl {material.name}", f"Kd {r:.6f} {g:.6f} {b:.6f}", "Ks 0.05 0.05 0.05", "Ns 20.0", "d 1.0"]
+    color = linear(np.array(material.color))
+    if material.texture is not None:
+        color = linear(material.texture / 255).mean(axis=(0, 1))
+    shown = " ".join(f"{value:.6f}" for value in color)
+    given = " ".join(f"{value:.6f}" for value in color * material.glow)
+    lines = [
+        f"newmtl {material.name}",
+        f"Kd {shown}",
+        f"Ke {given}",
+        "Ks 0.05 0.05 0.05",
+        "Ns 20.0",
+        "d 1.0",
+    ]
     if material.texture is not None:
         image = f"{name}_{material.name}.png"
         folder.mkdir(parents=True, exist_ok=True)
@@ -191,5 +238,9 @@ def write_ply(path: pathlib.Path, pieces: Sequence[tuple[Array, npt.NDArray[np.i
         start += len(vertices)
     header = ["ply", "format ascii 1.0", f"element vertex {len(vertex_lines)}"]
     header += ["property float x", "property float y", "property float z"]
-    header += [f"element face {len(face_lines)}", "property list uchar int vertex_indices", "end_header"]
+    header += [
+        f"element face {len(face_lines)}",
+        "property list uchar int vertex_indices",
+        "end_header",
+    ]
     write_text(path, "\n".join(header + vertex_lines + face_lines) + "\n")

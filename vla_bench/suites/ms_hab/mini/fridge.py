@@ -8,7 +8,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from vla_bench.suites.ms_hab.mini.meshes import Material, Mesh, Model, Vec3, box, cylinder, lathe, moved, soft_box
+from vla_bench.suites.ms_hab.mini.meshes import (
+    Material,
+    Mesh,
+    Model,
+    Vec3,
+    box,
+    cylinder,
+    lathe,
+    moved,
+    soft_box,
+)
 from vla_bench.suites.ms_hab.mini.urdf import Joint, Link, Solid
 
 WIDTH, HEIGHT = 0.66, 1.80
@@ -30,9 +40,10 @@ HANDLE_RADIUS, HANDLE_LENGTH = 0.0125, 0.35
 DOOR_MASS = 6.0
 HINGE_DAMPING = 3.0
 
-_WHITE = Material("enamel", (0.80, 0.84, 0.83), roughness=0.35)
-_INSIDE = Material("liner", (0.93, 0.95, 0.96), roughness=0.6)
-_STEEL = Material("steel", (0.55, 0.57, 0.60), roughness=0.3, metallic=0.6)
+_WHITE = Material("enamel", (0.60, 0.82, 0.77), roughness=0.35)
+_INSIDE = Material("liner", (0.95, 0.96, 0.97), roughness=0.6, glow=0.30)
+_GLASS = Material("glass", (0.62, 0.80, 0.90), roughness=0.2, glow=0.25)
+_STEEL = Material("steel", (0.55, 0.57, 0.60), roughness=0.3, metallic=0.15)
 _GASKET = Material("gasket", (0.25, 0.27, 0.29), roughness=0.9)
 
 
@@ -40,9 +51,30 @@ def fridge_links() -> list[Link]:
     """The fridge's links in file order; the root frame is y-up, all others z-up."""
     return [
         Link("root"),
-        Link("body", "root", Joint("fixed", (0, 0, 0), pitch=-np.pi / 2), 60.0, _body_solids(), _body_looks()),
-        Link("top_door", "body", _hinge(DOOR_BOTTOM), DOOR_MASS, _door_solids(0.88, HANDLE[2]), _top_door_looks()),
-        Link("bottom_door", "body", _hinge(0.06), DOOR_MASS, _door_solids(0.82, 0.60), _bottom_door_looks()),
+        Link(
+            "body",
+            "root",
+            Joint("fixed", (0, 0, 0), pitch=-np.pi / 2),
+            60.0,
+            _body_solids(),
+            _body_looks(),
+        ),
+        Link(
+            "top_door",
+            "body",
+            _hinge(DOOR_BOTTOM),
+            DOOR_MASS,
+            _door_solids(0.88, HANDLE[2]),
+            _top_door_looks(),
+        ),
+        Link(
+            "bottom_door",
+            "body",
+            _hinge(0.06),
+            DOOR_MASS,
+            _door_solids(0.82, 0.60),
+            _bottom_door_looks(),
+        ),
     ]
 
 
@@ -76,9 +108,22 @@ def _body_looks() -> Model:
         looks.append(box(size, center, _INSIDE))
     middle, depth = (FRONT + BACK) / 2, FRONT - BACK
     for side in (-1, 1):
-        looks.append(box((depth, 0.004, HEIGHT - 0.05), (middle, side * (WIDTH / 2 + 0.001), HEIGHT / 2 + 0.025), _WHITE))
+        looks.append(
+            box(
+                (depth, 0.004, HEIGHT - 0.05),
+                (middle, side * (WIDTH / 2 + 0.001), HEIGHT / 2 + 0.025),
+                _WHITE,
+            )
+        )
     looks.append(box((depth, WIDTH, 0.004), (middle, 0, HEIGHT + 0.001), _WHITE))
     looks.append(box((0.5, 0.5, 0.05), (-0.02, 0, 0.025), _GASKET))
+    looks.append(
+        box((0.012, WIDTH - 2 * WALL, 0.03), (FRONT - 0.004, 0, SHELF_TOP - 0.016), _GLASS)
+    )
+    looks += [
+        box((0.002, WIDTH - 0.10, 0.004), (BACK + WALL + 0.001, 0, z), _GLASS)
+        for z in (1.05, 1.15, 1.25, 1.35)
+    ]
     return looks + _groceries()
 
 
@@ -101,7 +146,11 @@ def _groceries() -> Model:
 def _door_solids(height: float, handle_height: float) -> list[Solid]:
     """Panel, handle bar and its two posts, in the door's frame (origin on the hinge axis)."""
     panel = Solid("box", (DOOR_THICKNESS, WIDTH, height), (0, -WIDTH / 2, height / 2))
-    bar = Solid("cylinder", (HANDLE_RADIUS, HANDLE_RADIUS, HANDLE_LENGTH), (HANDLE[0], HANDLE[1], handle_height))
+    bar = Solid(
+        "cylinder",
+        (HANDLE_RADIUS, HANDLE_RADIUS, HANDLE_LENGTH),
+        (HANDLE[0], HANDLE[1], handle_height),
+    )
     reach = HANDLE[0] - DOOR_THICKNESS / 2
     x = DOOR_THICKNESS / 2 + reach / 2
     ends = (HANDLE_LENGTH / 2 - 0.012, -HANDLE_LENGTH / 2 + 0.012)
@@ -118,8 +167,14 @@ def _handle_looks(height: float) -> Model:
 
 
 def _panel_looks(height: float) -> Model:
-    seal = box((0.012, WIDTH - 0.04, height - 0.04), (-DOOR_THICKNESS / 2 - 0.001, -WIDTH / 2, height / 2), _INSIDE)
-    panel = soft_box((DOOR_THICKNESS, WIDTH - 0.004, height - 0.004), (0, -WIDTH / 2, height / 2), 0.012, _WHITE)
+    seal = box(
+        (0.012, WIDTH - 0.04, height - 0.04),
+        (-DOOR_THICKNESS / 2 - 0.001, -WIDTH / 2, height / 2),
+        _INSIDE,
+    )
+    panel = soft_box(
+        (DOOR_THICKNESS, WIDTH - 0.004, height - 0.004), (0, -WIDTH / 2, height / 2), 0.012, _WHITE
+    )
     return [panel, seal]
 
 

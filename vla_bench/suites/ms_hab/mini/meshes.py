@@ -15,6 +15,8 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float64]
 Image = npt.NDArray[np.uint8]
 Vec3 = tuple[float, float, float]
+Point = Sequence[float] | Array
+"""(3,) coordinates, metres."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,10 +25,12 @@ class Material:
 
     Attributes:
         name: unique within one model.
-        color: linear RGB in [0, 1]; multiplies the texture.
+        color: sRGB in [0, 1]; not used where there is a texture.
         roughness: 0 is a mirror, 1 is chalk.
         metallic: 0 for paint and wood, 1 for bare metal.
-        texture: (H, W, 3) uint8 image, or None for a plain colour.
+        texture: (H, W, 3) uint8 sRGB image, or None for a plain colour.
+        glow: share of its colour that it shows without any light. The renderer computes no light
+            that bounces off walls; this stands in for it.
     """
 
     name: str
@@ -34,6 +38,7 @@ class Material:
     roughness: float = 0.8
     metallic: float = 0.0
     texture: Image | None = None
+    glow: float = 0.16
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +81,7 @@ def rotation_y(angle: float) -> Array:
     return np.array([[c, 0.0, s], [0.0, 1.0, 0.0], [-s, 0.0, c]])
 
 
-def moved(mesh: Mesh, offset: Sequence[float] = (0, 0, 0), rotation: Array | None = None) -> Mesh:
+def moved(mesh: Mesh, offset: Point = (0, 0, 0), rotation: Array | None = None) -> Mesh:
     """The same mesh, rotated about its origin and then shifted by `offset` (metres)."""
     turn = np.eye(3) if rotation is None else rotation
     return replace(
@@ -122,7 +127,7 @@ def _face_frame(axis: int, sign: int) -> tuple[Array, Array, Array]:
     return normal, np.cross(up, normal), -up
 
 
-def quad(center: Sequence[float], right: Array, down: Array, material: Material) -> Mesh:
+def quad(center: Point, right: Array, down: Array, material: Material) -> Mesh:
     """A rectangle whose texture runs along `right` and `down` (half extents, metres)."""
     c = np.asarray(center, dtype=np.float64)
     corners = np.array([c - right - down, c - right + down, c + right + down, c + right - down])
@@ -133,7 +138,7 @@ def quad(center: Sequence[float], right: Array, down: Array, material: Material)
     return Mesh(corners, np.tile(normal, (4, 1)), uvs, faces, material)
 
 
-def box(size: Sequence[float], center: Sequence[float], material: Material, tile: float | None = None) -> Mesh:
+def box(size: Point, center: Point, material: Material, tile: float | None = None) -> Mesh:
     """An axis-aligned box.
 
     Args:
@@ -154,7 +159,7 @@ def box(size: Sequence[float], center: Sequence[float], material: Material, tile
     return _joined(parts)
 
 
-def soft_box(size: Sequence[float], center: Sequence[float], radius: float, material: Material) -> Mesh:
+def soft_box(size: Point, center: Point, radius: float, material: Material) -> Mesh:
     """A box with bevelled edges whose normals are blended, so that the edges look rounded.
 
     Args:
@@ -168,7 +173,9 @@ def soft_box(size: Sequence[float], center: Sequence[float], radius: float, mate
     flat = box(2 * (half - radius), (0, 0, 0), material)
     vertices = flat.vertices + flat.normals * radius
     faces = [flat.faces, _bevel_faces(vertices, flat)]
-    return Mesh(vertices + np.asarray(center), flat.normals, flat.uvs, np.concatenate(faces), material)
+    return Mesh(
+        vertices + np.asarray(center), flat.normals, flat.uvs, np.concatenate(faces), material
+    )
 
 
 def _bevel_faces(vertices: Array, flat: Mesh) -> npt.NDArray[np.int64]:
@@ -196,7 +203,12 @@ def _outward(triangle: list[int], vertices: Array) -> list[int]:
     return triangle if facing > 0 else triangle[::-1]
 
 
-def lathe(profile: Sequence[tuple[float, float]], material: Material, segments: int = 32, sharp: bool = False) -> Mesh:
+def lathe(
+    profile: Sequence[tuple[float, float]],
+    material: Material,
+    segments: int = 32,
+    sharp: bool = False,
+) -> Mesh:
     """A surface of revolution about +z.
 
     Args:
@@ -207,7 +219,9 @@ def lathe(profile: Sequence[tuple[float, float]], material: Material, segments: 
     """
     points = np.asarray(profile, dtype=np.float64)
     if sharp:
-        pieces = [lathe(points[i : i + 2].tolist(), material, segments) for i in range(len(points) - 1)]
+        pieces = [
+            lathe(points[i : i + 2].tolist(), material, segments) for i in range(len(points) - 1)
+        ]
         return _joined(pieces)
     slope = np.gradient(points, axis=0)
     outward = np.stack([slope[:, 1], -slope[:, 0]], axis=1)
@@ -236,7 +250,9 @@ def _grid_faces(rows: int, columns: int) -> npt.NDArray[np.int64]:
     return np.concatenate([np.stack([a, b, c], axis=1), np.stack([a, c, d], axis=1)])
 
 
-def cylinder(radius: float, height: float, center: Sequence[float], material: Material, segments: int = 24) -> Mesh:
+def cylinder(
+    radius: float, height: float, center: Point, material: Material, segments: int = 24
+) -> Mesh:
     """An upright closed cylinder with sharp rims; `center` is its middle (metres)."""
     half = height / 2
     profile = [(1e-4, -half), (radius, -half), (radius, half), (1e-4, half)]
@@ -254,12 +270,16 @@ def tube(path: Array, radius: Array, material: Material, segments: int = 12) -> 
     """
     tangent = np.gradient(path, axis=0)
     tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)
-    helper = np.array([0.0, 0.0, 1.0]) if abs(tangent[:, 2]).max() < 0.9 else np.array([0.0, 1.0, 0.0])
+    helper = (
+        np.array([0.0, 0.0, 1.0]) if abs(tangent[:, 2]).max() < 0.9 else np.array([0.0, 1.0, 0.0])
+    )
     side = np.cross(helper, tangent)
     side /= np.linalg.norm(side, axis=1, keepdims=True)
     up = np.cross(tangent, side)
     angle = np.linspace(0, 2 * np.pi, segments + 1)
-    normals = side[:, None] * np.cos(angle)[None, :, None] + up[:, None] * np.sin(angle)[None, :, None]
+    normals = (
+        side[:, None] * np.cos(angle)[None, :, None] + up[:, None] * np.sin(angle)[None, :, None]
+    )
     vertices = path[:, None] + normals * radius[:, None, None]
     v, u = np.meshgrid(np.linspace(0, 1, len(path)), angle / (2 * np.pi), indexing="ij")
     uvs = np.stack([u.ravel(), v.ravel()], axis=1)

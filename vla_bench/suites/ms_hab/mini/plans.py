@@ -50,12 +50,21 @@ def _pick(target: str, episode: Episode) -> dict[str, Any]:
 def _place(target: str, episode: Episode) -> dict[str, Any]:
     goal = episode.goals[target]
     corners = goal_corners(episode.home, goal)
-    return {"obj_id": f"{target}-0", "goal_pos": goal, "goal_rectangle_corners": corners, "articulation_config": None}
+    return {
+        "obj_id": f"{target}-0",
+        "goal_pos": goal,
+        "goal_rectangle_corners": corners,
+        "articulation_config": None,
+    }
 
 
 def _open(target: str, episode: Episode) -> dict[str, Any]:
     inside = ycb.APPLE if target == FRIDGE else ycb.BOWL
-    return {"obj_id": f"{inside}-0", **_articulation(target), "articulation_relative_handle_pos": _handle(target)}
+    return {
+        "obj_id": f"{inside}-0",
+        **_articulation(target),
+        "articulation_relative_handle_pos": _handle(target),
+    }
 
 
 def _close(target: str, episode: Episode) -> dict[str, Any]:
@@ -75,7 +84,12 @@ _FIELDS: dict[str, Callable[[str, Episode], dict[str, Any]]] = {
 def _plan(subtask: str, target: str, episode: Episode) -> dict[str, Any]:
     rng = rng_of("uid", subtask, target, episode.name)
     uid = f"{subtask}_" + "".join(rng.choice(_ALPHABET, 6).tolist())
-    fields = {"type": subtask, "uid": uid, "composite_subtask_uids": [uid], **_FIELDS[subtask](target, episode)}
+    fields = {
+        "type": subtask,
+        "uid": uid,
+        "composite_subtask_uids": [uid],
+        **_FIELDS[subtask](target, episode),
+    }
     return {
         "build_config_name": f"{episode.home.scene}.scene_instance.json",
         "init_config_name": episode.name,
@@ -95,14 +109,27 @@ def write_plans(rearrange: pathlib.Path, split: str) -> None:
         write_json(rearrange / episode.name, episode.document())
     for subtask, targets in TARGETS.items():
         folder = rearrange / "task_plans" / "set_table" / subtask / split
-        plans = {target: [_plan(subtask, target, episode) for episode in starts] for target in targets}
-        for name, chosen in (*plans.items(), ("all", [plan for some in plans.values() for plan in some])):
-            write_json(folder / f"{name}.json", {"dataset": f"ReplicaCADSetTable{split.title()}", "plans": chosen})
-        _write_spawns(rearrange / "spawn_data" / "set_table" / subtask / split, subtask, plans, starts)
+        plans = {
+            target: [_plan(subtask, target, episode) for episode in starts] for target in targets
+        }
+        for name, chosen in (
+            *plans.items(),
+            ("all", [plan for some in plans.values() for plan in some]),
+        ):
+            write_json(
+                folder / f"{name}.json",
+                {"dataset": f"ReplicaCADSetTable{split.title()}", "plans": chosen},
+            )
+        _write_spawns(
+            rearrange / "spawn_data" / "set_table" / subtask / split, subtask, plans, starts
+        )
 
 
 def _write_spawns(
-    folder: pathlib.Path, subtask: str, plans: dict[str, list[dict[str, Any]]], starts: list[Episode]
+    folder: pathlib.Path,
+    subtask: str,
+    plans: dict[str, list[dict[str, Any]]],
+    starts: list[Episode],
 ) -> None:
     table: dict[str, dict[str, torch.Tensor]] = {}
     for target, chosen in plans.items():

@@ -23,6 +23,8 @@ _TORSO = ((-0.03, 0.0), 0.26, 0.36, 1.62)
 """Torso and head: centre in the base frame, radius, lowest and highest point, metres."""
 _ARM = ((0.375, 0.0), (0.375, 0.22), 1.05, 1.66)
 """Arm near rest, and what it holds: centre, half extents, lowest and highest point, metres."""
+_NEARBY = 2.0
+"""Blocks farther than this from the middle of a zone cannot touch a robot in it, metres."""
 _MIN_OPEN = {"fridge": 0.75, "kitchen_counter": 0.9}
 """Least fraction of a joint's range at which pick and close episodes start."""
 
@@ -54,7 +56,9 @@ def counter_qpos(episode: Episode, travel: float) -> Array:
     return qpos
 
 
-def spawn_data(subtask: str, target: str, episode: Episode, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+def spawn_data(
+    subtask: str, target: str, episode: Episode, rng: np.random.Generator
+) -> dict[str, torch.Tensor]:
     """The spawns of one plan in the official layout.
 
     Args:
@@ -64,8 +68,9 @@ def spawn_data(subtask: str, target: str, episode: Episode, rng: np.random.Gener
         rng: source of every draw.
 
     Returns:
-        Float32 tensors with `SPAWNS_PER_PLAN` rows each: robot_pos (K, 3), robot_qpos (K, 15) and,
-        as the subtask needs, articulation_qpos (K, dof), obj_raw_pose (K, 7), obj_raw_pose_wrt_tcp (K, 7).
+        Float32 tensors of K = `SPAWNS_PER_PLAN` rows: robot_pos (K, 3), robot_qpos (K, 15) and, as
+        the subtask needs, articulation_qpos (K, dof), obj_raw_pose (K, 7) or
+        obj_raw_pose_wrt_tcp (K, 7).
     """
     rows = [_spawn(subtask, target, episode, rng) for _ in range(SPAWNS_PER_PLAN)]
     return {key: _tensor([row[key] for row in rows]) for key in rows[0]}
@@ -75,7 +80,9 @@ def _tensor(rows: list[Array]) -> torch.Tensor:
     return torch.from_numpy((np.round(np.stack(rows), 6) + 0.0).astype(np.float32))
 
 
-def _spawn(subtask: str, target: str, episode: Episode, rng: np.random.Generator) -> dict[str, Array]:
+def _spawn(
+    subtask: str, target: str, episode: Episode, rng: np.random.Generator
+) -> dict[str, Array]:
     if subtask == "place":
         return _place_spawn(target, episode, rng)
     if target in (ycb.APPLE, "fridge"):
@@ -85,7 +92,9 @@ def _spawn(subtask: str, target: str, episode: Episode, rng: np.random.Generator
 
 def _fridge_spawn(subtask: str, episode: Episode, rng: np.random.Generator) -> dict[str, Array]:
     home = episode.home
-    angle = 0.0 if subtask == "open" else fridge.TOP_DOOR_RANGE * rng.uniform(_MIN_OPEN["fridge"], 1.0)
+    angle = (
+        0.0 if subtask == "open" else fridge.TOP_DOOR_RANGE * rng.uniform(_MIN_OPEN["fridge"], 1.0)
+    )
     angle = float(angle)
     handle = Place(*fridge.HINGE[:2], angle).world(np.array([fridge.HANDLE[:2]]))
     point = home.fridge.world(handle)[0]
@@ -95,7 +104,7 @@ def _fridge_spawn(subtask: str, episode: Episode, rng: np.random.Generator) -> d
         zone = Zone(home.fridge, 1.10, 1.60, (-0.35, 0.25), point)
     if subtask == "close":
         zone = Zone(home.fridge, 1.25, 1.80, (-0.55, 0.35), point)
-    blocks = [*home.blocks(), door_block(home, angle)]
+    blocks = [*home.blocks, door_block(home, angle)]
     spawn = _robot(zone, blocks, rng)
     if subtask == "open":
         return spawn
@@ -113,13 +122,17 @@ def _counter_spawn(subtask: str, episode: Episode, rng: np.random.Generator) -> 
     middle = counter.DRAWER3_ORIGIN[1]
     handle_x = counter.DRAWER3_ORIGIN[0] + counter.HANDLE[0] + travel
     point = home.counter.world(np.array([[handle_x, middle]]))[0]
-    zone = Zone(home.counter, handle_x + 0.75, handle_x + 1.30, (middle - 0.45, middle + 0.45), point)
+    zone = Zone(
+        home.counter, handle_x + 0.75, handle_x + 1.30, (middle - 0.45, middle + 0.45), point
+    )
     if subtask == "pick":
         bowl = episode.bowl_in_world(travel)
         point = np.array([bowl.x, bowl.y])
         bowl_x = counter.DRAWER3_ORIGIN[0] + travel + episode.bowl.x
-        zone = Zone(home.counter, bowl_x + 0.80, bowl_x + 1.35, (middle - 0.40, middle + 0.40), point)
-    spawn = _robot(zone, [*home.blocks(), drawer_block(home, travel)], rng)
+        zone = Zone(
+            home.counter, bowl_x + 0.80, bowl_x + 1.35, (middle - 0.40, middle + 0.40), point
+        )
+    spawn = _robot(zone, [*home.blocks, drawer_block(home, travel)], rng)
     if subtask == "open":
         return spawn
     spawn["articulation_qpos"] = counter_qpos(episode, travel)
@@ -134,16 +147,19 @@ def _place_spawn(target: str, episode: Episode, rng: np.random.Generator) -> dic
     outward = episode.home.table.world(np.array([[x, y]]))[0]
     frame = Place(float(outward[0]), float(outward[1]), episode.home.table.yaw + np.pi / 2)
     zone = Zone(frame, 0.80, 1.30, (-0.40, 0.40), goal[:2])
-    spawn = _robot(zone, [*episode.home.blocks(), *episode.clutter_blocks()], rng)
+    spawn = _robot(zone, [*episode.home.blocks, *episode.clutter_blocks()], rng)
     held, fingers = grasp(target, rng)
     spawn["robot_qpos"][13:] = fingers
     spawn["obj_raw_pose_wrt_tcp"] = held
     return spawn
 
 
-def _robot(zone: Zone, blocks: Iterable[Block], rng: np.random.Generator, tries: int = 40) -> dict[str, Array]:
+def _robot(
+    zone: Zone, blocks: Iterable[Block], rng: np.random.Generator, tries: int = 40
+) -> dict[str, Array]:
     """A collision-free start in a zone, the arm near rest, the base roughly facing the target."""
-    obstacles = list(blocks)
+    middle = zone.frame.world(np.array([[(zone.near + zone.far) / 2, 0.0]]))
+    obstacles = [block for block in blocks if _gap(middle, block)[0] < _NEARBY]
     for _ in range(tries):
         local = rng.uniform([zone.near, zone.sideways[0]], [zone.far, zone.sideways[1]], (16, 2))
         base = zone.frame.world(local)
@@ -154,7 +170,9 @@ def _robot(zone: Zone, blocks: Iterable[Block], rng: np.random.Generator, tries:
             chosen = int(free[0])
             position = np.array([*base[chosen], BASE_HEIGHT])
             return {"robot_pos": position, "robot_qpos": _arm_near_rest(float(yaw[chosen]), rng)}
-    raise RuntimeError(f"no free start near {zone.target.round(2).tolist()}: the apartment is too crowded")
+    raise RuntimeError(
+        f"no free start near {zone.target.round(2).tolist()}: the apartment is too crowded"
+    )
 
 
 def _arm_near_rest(yaw: float, rng: np.random.Generator) -> Array:
@@ -166,7 +184,9 @@ def _arm_near_rest(yaw: float, rng: np.random.Generator) -> Array:
     return qpos
 
 
-def is_free(base: Array, yaw: Array, blocks: Iterable[Block]) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+def is_free(
+    base: Array, yaw: Array, blocks: Iterable[Block]
+) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
     """Which robot poses touch no block.
 
     Args:
@@ -226,7 +246,9 @@ def _overlap(
 
 def raw_pose(place: Place) -> Array:
     """(7,) position and wxyz quaternion of an upright object."""
-    return np.array([place.x, place.y, place.z, np.cos(place.yaw / 2), 0.0, 0.0, np.sin(place.yaw / 2)])
+    return np.array(
+        [place.x, place.y, place.z, np.cos(place.yaw / 2), 0.0, 0.0, np.sin(place.yaw / 2)]
+    )
 
 
 def grasp(target: str, rng: np.random.Generator) -> tuple[Array, float]:
@@ -244,7 +266,9 @@ def grasp(target: str, rng: np.random.Generator) -> tuple[Array, float]:
         turn = _hanging(float(rng.uniform(-np.pi, np.pi)), float(rng.normal(0, 0.05)))
         points = np.concatenate([vertices for vertices, _ in ycb.thing(ycb.APPLE).pieces]) @ turn.T
         low, high = points[:, 1].min(), points[:, 1].max()
-        offset = np.array([rng.uniform(-0.002, 0.008), -(low + high) / 2, rng.uniform(-0.003, 0.003)])
+        offset = np.array(
+            [rng.uniform(0.003, 0.012), -(low + high) / 2, rng.uniform(-0.003, 0.003)]
+        )
         return np.concatenate([offset, _quaternion(turn)]), float(high - low) / 2
     step = 2 * np.pi / ycb.BOWL_SEGMENTS
     rim_angle = (int(rng.integers(ycb.BOWL_SEGMENTS)) + 0.5) * step
@@ -258,7 +282,7 @@ def grasp(target: str, rng: np.random.Generator) -> tuple[Array, float]:
 
 
 def _hanging(spin: float, tilt: float) -> Array:
-    """Rotation of an object whose up points back along the fingers, spun about it and tilted (rad)."""
+    """Rotation of an object whose up points back along the fingers, spun and tilted (rad)."""
     c, s = np.cos(spin), np.sin(spin)
     upright = np.column_stack([[0.0, c, s], np.cross([-1.0, 0, 0], [0.0, c, s]), [-1.0, 0.0, 0.0]])
     ct, st = np.cos(tilt), np.sin(tilt)
@@ -267,7 +291,7 @@ def _hanging(spin: float, tilt: float) -> Array:
 
 
 def _quaternion(turn: Array) -> Array:
-    """wxyz quaternion of a rotation matrix, w >= 0."""
+    """Wxyz quaternion of a rotation matrix, w >= 0."""
     w = np.sqrt(max(0.0, 1 + turn[0, 0] + turn[1, 1] + turn[2, 2])) / 2
     x = np.sqrt(max(0.0, 1 + turn[0, 0] - turn[1, 1] - turn[2, 2])) / 2
     y = np.sqrt(max(0.0, 1 - turn[0, 0] + turn[1, 1] - turn[2, 2])) / 2

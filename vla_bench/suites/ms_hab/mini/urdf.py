@@ -1,4 +1,4 @@
-"""Articulated furniture as URDF: a few links made of boxes and cylinders, with meshes to look at."""
+"""Articulated furniture as URDF: links made of boxes and cylinders, with meshes to look at."""
 
 from __future__ import annotations
 
@@ -30,7 +30,11 @@ class Solid:
     @property
     def bounds(self) -> Array:
         """(2, 3) lower and upper corner in the link's frame, metres."""
-        half = np.array(self.size) / 2 if self.kind == "box" else np.array([*self.size[:2], self.size[2] / 2])
+        half = (
+            np.array(self.size) / 2
+            if self.kind == "box"
+            else np.array([*self.size[:2], self.size[2] / 2])
+        )
         return np.array([np.array(self.center) - half, np.array(self.center) + half])
 
 
@@ -129,5 +133,7 @@ def _add_joint(robot: ElementTree.Element, link: Link, joint: Joint) -> None:
     if joint.kind == "fixed":
         return
     ElementTree.SubElement(element, "axis", xyz=_numbers(joint.axis))
-    ElementTree.SubElement(element, "limit", lower="0", upper=_numbers([joint.upper]), effort="1000", velocity="10")
+    ElementTree.SubElement(
+        element, "limit", lower="0", upper=_numbers([joint.upper]), effort="1000", velocity="10"
+    )
     ElementTree.SubElement(element, "dynamics", damping=_numbers([joint.damping]), friction="0")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
 import shutil
 import tempfile
@@ -66,7 +65,7 @@ def is_complete(root: pathlib.Path) -> bool:
 def _swap(scratch: pathlib.Path, data: pathlib.Path) -> None:
     if data.exists():
         shutil.rmtree(data)
-    os.replace(scratch, data)
+    scratch.replace(data)
 
 
 def _write_all(data: pathlib.Path) -> None:
@@ -106,13 +105,20 @@ def _scene_document(home: Apartment) -> dict[str, Any]:
         "object_instances": [
             {
                 "template_name": item.template,
-                "motion_type": "DYNAMIC" if furniture.piece(item.kind, item.variant).dynamic else "STATIC",
+                "motion_type": "DYNAMIC"
+                if furniture.piece(item.kind, item.variant).dynamic
+                else "STATIC",
                 **_file_frame(item.place),
             }
             for item in home.items
         ],
         "articulated_object_instances": [
-            {"template_name": name, "fixed_base": True, "motion_type": "DYNAMIC", **_file_frame(place)}
+            {
+                "template_name": name,
+                "fixed_base": True,
+                "motion_type": "DYNAMIC",
+                **_file_frame(place),
+            }
             for name, place in articulated
         ],
     }
@@ -125,11 +131,11 @@ def _file_frame(place: Place) -> dict[str, list[float]]:
 
 
 def _write_navigable(path: pathlib.Path, home: Apartment) -> None:
-    """A grid of squares (z = 0, simulator frame) whose every vertex is free for the robot's base."""
+    """A grid of squares (z = 0, simulator frame); every vertex is free for the robot's base."""
     u, v = home.half
     grid_u, grid_v = np.meshgrid(np.arange(-u, u, _GRID), np.arange(-v, v, _GRID), indexing="ij")
     points = home.room.world(np.column_stack([grid_u.ravel(), grid_v.ravel()]))
-    free = base_is_free(points, home.blocks()).reshape(grid_u.shape)
+    free = base_is_free(points, home.blocks).reshape(grid_u.shape)
     number = np.where(free, np.cumsum(free).reshape(free.shape), 0)
     lines = [f"v {x:.6f} {y:.6f} 0.000000" for x, y in points[free.ravel()] + 0.0]
     a, b, c, d = number[:-1, :-1], number[1:, :-1], number[1:, 1:], number[:-1, 1:]

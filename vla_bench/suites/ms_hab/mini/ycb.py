@@ -1,4 +1,4 @@
-"""Models that stand in for YCB objects: what they look like and the convex pieces they collide with.
+"""Models that stand in for YCB objects: their looks and the convex pieces they collide with.
 
 Model frame: z up, origin at the middle of the object's bounding box when it stands as it rests.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import pathlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -92,18 +92,24 @@ def _apple_profile() -> list[tuple[float, float]]:
 
 def _apple() -> Thing:
     profile = _apple_profile()
-    skin = Material("skin", roughness=0.35, texture=textures.apple_skin())
+    skin = Material("skin", roughness=0.35, texture=textures.apple_skin(), glow=0.06)
     bark = Material("stem", (0.20, 0.11, 0.05), roughness=0.9)
     leaf = Material("leaf", (0.16, 0.42, 0.08), roughness=0.7)
     height = np.linspace(0.018, 0.040, 6)
-    stem = tube(np.column_stack([0.25 * (height - 0.018), 0 * height, height]), np.full(6, 0.0016), bark, 8)
+    stem = tube(
+        np.column_stack([0.25 * (height - 0.018), 0 * height, height]), np.full(6, 0.0016), bark, 8
+    )
     blade = moved(lathe(_leaf_profile(), leaf, 8), (0.006, 0.0, 0.037), _lying())
     looks = [lathe(profile, skin, 40), stem, blade]
     rows = np.array(profile)[2:-3:3]
     angle = np.arange(12) * 2 * np.pi / 12
-    rings = [np.column_stack([r * np.cos(angle), r * np.sin(angle), np.full(12, z)]) for r, z in rows]
+    rings = [
+        np.column_stack([r * np.cos(angle), r * np.sin(angle), np.full(12, z)]) for r, z in rows
+    ]
     base = _cylinder_points(0.016, -APPLE_HALF_HEIGHT, -APPLE_HALF_HEIGHT + 0.004, 12)
-    return Thing(looks, [_hull(np.concatenate([*rings, base]))], 0.15, APPLE_RADIUS, APPLE_HALF_HEIGHT)
+    return Thing(
+        looks, [_hull(np.concatenate([*rings, base]))], 0.15, APPLE_RADIUS, APPLE_HALF_HEIGHT
+    )
 
 
 def _leaf_profile() -> list[tuple[float, float]]:
@@ -117,8 +123,12 @@ def _lying() -> Array:
 
 def _bowl_profile() -> tuple[Array, Array]:
     """Outer and inner (radius, height) points, from the foot to the rim."""
-    outer = np.array([[0.042, -0.0275], [0.061, -0.0175], [0.0755, -0.003], [0.0772, 0.012], [0.078, 0.0275]])
-    inner = np.array([[0.040, -0.0215], [0.0565, -0.0125], [0.0695, 0.000], [0.0712, 0.013], [0.072, 0.0275]])
+    outer = np.array(
+        [[0.042, -0.0275], [0.061, -0.0175], [0.0755, -0.003], [0.0772, 0.012], [0.078, 0.0275]]
+    )
+    inner = np.array(
+        [[0.040, -0.0215], [0.0565, -0.0125], [0.0695, 0.000], [0.0712, 0.013], [0.072, 0.0275]]
+    )
     return outer, inner
 
 
@@ -142,7 +152,9 @@ def _bowl_pieces(outer: Array, inner: Array) -> list[Piece]:
     for low, high in ((0, 2), (2, 4)):
         for k in range(BOWL_SEGMENTS):
             angle = np.array([k * step, (k + 1) * step])
-            rows = np.concatenate([outer[low : high + 1 : high - low], inner[low : high + 1 : high - low]])
+            rows = np.concatenate(
+                [outer[low : high + 1 : high - low], inner[low : high + 1 : high - low]]
+            )
             points = [[r * np.cos(a), r * np.sin(a), z] for a in angle for r, z in rows]
             pieces.append(_hull(np.array(points)))
     return pieces
@@ -150,7 +162,7 @@ def _bowl_pieces(outer: Array, inner: Array) -> list[Piece]:
 
 def _can() -> Thing:
     label = Material("label", roughness=0.5, texture=textures.soup_label())
-    tin = Material("tin", (0.70, 0.71, 0.73), roughness=0.3, metallic=0.5)
+    tin = Material("tin", (0.70, 0.71, 0.73), roughness=0.3, metallic=0.15)
     side = lathe([(0.0335, -0.047), (0.0335, 0.047)], label, 36)
     looks = [side, cylinder(0.0325, 0.101, (0, 0, 0), tin, 36)]
     return Thing(looks, [_hull(_cylinder_points(0.0335, -0.0505, 0.0505))], 0.35, 0.034, 0.0505)
@@ -174,12 +186,16 @@ def _front_face(material: Material) -> Mesh:
 def _banana() -> Thing:
     turn = np.linspace(-0.85, 0.85, 25)
     path = np.column_stack([0.10 * np.sin(turn), 0.10 * (np.cos(turn) - 0.83), np.zeros_like(turn)])
-    radius = 0.018 * np.clip(1.12 - np.abs(turn / 0.95) ** 6, 0.25, 1.0)
+    radius = 0.018 * np.clip(1.12 - np.abs(turn / 0.85) ** 6 * 1.1, 0.05, 1.0)
     peel = Material("peel", roughness=0.6, texture=textures.banana_peel())
     looks = [tube(path, radius, peel, 10)]
     pieces = []
     for part in (slice(1, 9), slice(8, 17), slice(16, 24)):
-        ring = [path[i] + radius[i] * d for i in range(*part.indices(25))[::2] for d in _octagon(turn[i])]
+        ring = [
+            path[i] + radius[i] * d
+            for i in range(*part.indices(25))[::2]
+            for d in _octagon(turn[i])
+        ]
         pieces.append(_hull(np.array(ring)))
     return Thing(looks, pieces, 0.07, 0.10, 0.018)
 
@@ -188,7 +204,7 @@ def _octagon(turn: float) -> Array:
     """Eight directions across the banana at `turn` radians along its arc."""
     angle = np.arange(8) * np.pi / 4
     outward = np.array([np.sin(turn), np.cos(turn), 0.0])
-    return np.cos(angle)[:, None] * outward + np.sin(angle)[:, None] * np.array([0.0, 0.0, 1.0])
+    return np.outer(np.cos(angle), outward) + np.outer(np.sin(angle), [0.0, 0.0, 1.0])
 
 
 def _mug() -> Thing:
@@ -200,7 +216,9 @@ def _mug() -> Thing:
     path = np.column_stack([0.036 + 0.031 * np.cos(turn), 0 * turn, 0.027 * np.sin(turn)])
     handle = tube(path, np.full(15, 0.0055), glaze, 10)
     looks = [lathe(wall, glaze, 36, sharp=True), lathe(lining, inside, 36, sharp=True), handle]
-    grip = np.array([[x, y, z] for x in (0.038, 0.072) for y in (-0.005, 0.005) for z in (-0.026, 0.026)])
+    grip = np.array(
+        [[x, y, z] for x in (0.038, 0.072) for y in (-0.005, 0.005) for z in (-0.026, 0.026)]
+    )
     pieces = [_hull(_cylinder_points(0.0405, -0.041, 0.041)), _hull(grip)]
     return Thing(looks, pieces, 0.12, 0.075, 0.041)
 
@@ -215,7 +233,7 @@ _MAKERS: dict[str, Callable[[], Thing]] = {
 }
 
 
-@lru_cache(maxsize=None)
+@cache
 def thing(name: str) -> Thing:
     """The model of a YCB id, such as "013_apple"."""
     return _MAKERS[name]()

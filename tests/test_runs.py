@@ -101,7 +101,7 @@ def test_two_runs_into_one_folder(tmp_path, vla_bench):
 
 def test_another_run_in_the_folder(tmp_path):
     execute(plan_run(spec(tmp_path, episodes=1)))
-    with pytest.raises(UserError, match="holds another run .seed 0, now 1."):
+    with pytest.raises(UserError, match=r"holds another run \(seed 0, now 1\)"):
         execute(plan_run(spec(tmp_path, episodes=1, seed=1)))
 
 

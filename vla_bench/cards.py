@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from vla_bench.errors import UserError, nearest
 from vla_bench.items import digest
@@ -256,7 +257,7 @@ def _parse(kind: type[CardT], path: Path) -> CardT:
         raise UserError(f"{path}: {problems}") from None
 
 
-def _explain(kind: type[Card], problem: Any) -> str:
+def _explain(kind: type[Card], problem: ErrorDetails) -> str:
     place = ".".join(str(part) for part in problem["loc"]) or "card"
     if problem["type"] == "extra_forbidden":
         return f"unknown key {place!r}, {nearest(str(problem['loc'][-1]), _keys(kind, problem))}"
@@ -265,7 +266,7 @@ def _explain(kind: type[Card], problem: Any) -> str:
     return f"{place}: {problem['msg']}, found {problem['input']!r}"
 
 
-def _keys(kind: type[BaseModel], problem: Any) -> Iterator[str]:
+def _keys(kind: type[BaseModel], problem: ErrorDetails) -> Iterator[str]:
     table: Any = kind
     for part in problem["loc"][:-1]:
         field = table.model_fields.get(part) if hasattr(table, "model_fields") else None

@@ -21,8 +21,6 @@ app = typer.Typer(
 )
 EXIT_OK, EXIT_USER_ERROR, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 1, 3, 130
 console = Console()
-# Typer has its own copy of click since 0.26: the base of its usage errors is click's ClickException.
-UsageProblem = typer.BadParameter.__mro__[2]
 
 
 class Video(StrEnum):
@@ -87,7 +85,9 @@ def run(
             allow_mismatch=allow_mismatch,
         )
     )
-    console.print(f"{len(planned.items)} episodes, run folder {planned.folder.path}", soft_wrap=True)
+    console.print(
+        f"{len(planned.items)} episodes, run folder {planned.folder.path}", soft_wrap=True
+    )
     with progress.shown(len(planned.items), console) as on_record:
         records = runs.execute(planned, on_record)
     _show(planned.folder.path)
@@ -233,9 +233,11 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         status = EXIT_INTERRUPTED
     except Exception as error:
-        if not isinstance(error, UsageProblem):
+        # Newer versions of Typer raise usage errors of a private copy of click, known by this method.
+        usage_error = getattr(error, "format_message", None)
+        if usage_error is None:
             raise
-        status = _fail(f"{error.format_message()}; see `vla-bench --help`")
+        status = _fail(f"{usage_error()}; see `vla-bench --help`")
     if status == EXIT_INTERRUPTED:
         print("interrupted; run the same command again to go on", file=sys.stderr)
     sys.exit(status)

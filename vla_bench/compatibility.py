@@ -11,7 +11,12 @@ from vla_bench.errors import nearest
 
 def mismatches(policy: PolicyCard, suite: SuiteCard) -> list[str]:
     """Everything that does not fit, one sentence each: expected, found, and what mends it."""
-    return [*_suite(policy, suite), *_inputs(policy, suite), *_action(policy, suite), *engine(suite)]
+    return [
+        *_suite(policy, suite),
+        *_inputs(policy, suite),
+        *_action(policy, suite),
+        *engine(suite),
+    ]
 
 
 def _suite(policy: PolicyCard, suite: SuiteCard) -> Iterator[str]:
@@ -30,7 +35,9 @@ def _inputs(policy: PolicyCard, suite: SuiteCard) -> Iterator[str]:
                 f"{nearest(camera, suite.cameras)}"
             )
     yield from _entries(policy, "state", policy.inputs.state, suite.name, suite.state)
-    yield from _entries(policy, "privileged", policy.inputs.privileged, suite.name, suite.privileged)
+    yield from _entries(
+        policy, "privileged", policy.inputs.privileged, suite.name, suite.privileged
+    )
 
 
 def _entries(

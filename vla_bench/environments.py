@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import gymnasium
 
 from vla_bench.cards import SuiteCard, find_cards, load_card
@@ -29,7 +27,7 @@ def register() -> None:
         )
 
 
-def make(suite: str, task: str | None = None, render_mode: str | None = None, **_: Any) -> SuiteEnv:
+def make(suite: str, task: str | None = None, render_mode: str | None = None) -> SuiteEnv:
     """Builds an environment of a suite.
 
     Args:

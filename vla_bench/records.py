@@ -212,7 +212,7 @@ class RunFolder:
                     f"give another --out"
                 )
         temporary = self._manifest.with_suffix(".tmp")
-        with _writing(temporary):
+        with _Writing(temporary):
             temporary.write_text(manifest.model_dump_json(indent=2) + "\n")
             temporary.replace(self._manifest)
 
@@ -234,7 +234,7 @@ class RunFolder:
             UserError: The disk is full or the folder cannot be written.
         """
         line = (record.model_dump_json() + "\n").encode()
-        with _writing(self.episodes), self.episodes.open("ab", buffering=0) as file:
+        with _Writing(self.episodes), self.episodes.open("ab", buffering=0) as file:
             before = os.fstat(file.fileno()).st_size
             try:
                 written = file.write(line)
@@ -277,7 +277,7 @@ class RunFolder:
         return self.videos / f"{item.task}_{item.trial}_{item.index:03d}_{item.digest}.mp4"
 
 
-class _writing:
+class _Writing:
     """Turns an operating-system error while writing into one line for the user."""
 
     def __init__(self, path: Path) -> None:

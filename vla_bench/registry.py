@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
-from typing import Any, TypeVar
+from types import ModuleType
 
 from vla_bench.cards import Card, PolicyCard, SuiteCard
 from vla_bench.errors import UserError, nearest
@@ -27,20 +28,22 @@ POLICIES_GROUP = "vla_bench.policies"
 SUITES_GROUP = "vla_bench.suites"
 """Entry-point groups in which third-party packages name their adapters."""
 
-T = TypeVar("T")
-
 
 def make_policy(card: PolicyCard, suite: SuiteCard) -> Policy:
     """The policy that a card declares, for one suite."""
-    return _load(card, POLICIES, POLICIES_GROUP, Policy)(card, suite)
+    made = _load(card, POLICIES, POLICIES_GROUP, Policy)(card, suite)
+    assert isinstance(made, Policy)
+    return made
 
 
 def make_suite(card: SuiteCard) -> Suite:
     """The suite that a card declares."""
-    return _load(card, SUITES, SUITES_GROUP, Suite)(card)
+    made = _load(card, SUITES, SUITES_GROUP, Suite)(card)
+    assert isinstance(made, Suite)
+    return made
 
 
-def _load(card: Card, known: dict[str, str], group: str, base: type[T]) -> type[T]:
+def _load(card: Card, known: dict[str, str], group: str, base: type) -> Callable[..., object]:
     adapters = {**{e.name: e.value for e in metadata.entry_points(group=group)}, **known}
     target = adapters.get(card.adapter, card.adapter)
     module_name, _, class_name = target.rpartition(":")
@@ -55,7 +58,7 @@ def _load(card: Card, known: dict[str, str], group: str, base: type[T]) -> type[
     return found
 
 
-def _import(card: Card, module_name: str) -> Any:
+def _import(card: Card, module_name: str) -> ModuleType:
     if module_name.endswith(".py"):
         return _import_file((card.path.parent / module_name).resolve(), card)
     try:
@@ -66,13 +69,14 @@ def _import(card: Card, module_name: str) -> Any:
         ) from None
 
 
-def _import_file(path: Path, card: Card) -> Any:
+def _import_file(path: Path, card: Card) -> ModuleType:
     if not path.is_file():
         raise UserError(f"{card.path}: adapter {card.adapter!r}: there is no {path}")
     name = f"vla_bench_adapter_{path.stem}_{digest(str(path), 8)}"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         try:

@@ -49,7 +49,9 @@ def replay_item(run_folder: Path, name: str, out: Path | None = None) -> Replay:
         record = play(env, policy, item, Settings.of(manifest), writer.capture)
     env.close()
     old, new = recorded.outcome(), record.outcome()
-    differences = [f"{key}: recorded {old[key]}, now {new[key]}" for key in old if old[key] != new[key]]
+    differences = [
+        f"{key}: recorded {old[key]}, now {new[key]}" for key in old if old[key] != new[key]
+    ]
     return Replay(record, video, differences)
 
 

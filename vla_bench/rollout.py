@@ -81,8 +81,8 @@ class _Progress:
     holds: bool = False
     queries: int = 0
     error: str | None = None
-    states: "hashlib._Hash" = field(default_factory=hashlib.sha256)
-    actions: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+    states: hashlib._Hash = field(default_factory=hashlib.sha256)
+    actions: hashlib._Hash = field(default_factory=hashlib.sha256)
 
 
 def play(
@@ -217,7 +217,8 @@ def _plan(policy: Policy, observation: Observation) -> NDArray[np.float32]:
             f"policy {policy.card.name}: plan returned shape {chunks.shape}, expected {expected} "
             f"(batch, chunk length, action size); mend {policy.card.adapter} or its card"
         )
-    return chunks[0]
+    chunk: NDArray[np.float32] = chunks[0]
+    return chunk
 
 
 def _next_action(

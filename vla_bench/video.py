@@ -34,7 +34,9 @@ class VideoWriter:
                 self._partial, format="FFMPEG", fps=self.fps, macro_block_size=16
             )
         except OSError as error:
-            raise UserError(f"cannot write {self.path} ({error.strerror}); use --video none") from None
+            raise UserError(
+                f"cannot write {self.path} ({error.strerror}); use --video none"
+            ) from None
         return self
 
     def capture(self, env: SuiteEnv) -> None:

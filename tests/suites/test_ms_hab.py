@@ -106,7 +106,10 @@ def test_rendering_only_what_is_read_changes_nothing(suite):
         steps.append(states)
     env.close()
     blind_env = suite.make_env("close-drawer", ())
-    blind = Watcher(card.model_copy(update={"inputs": card.inputs.model_copy(update={"images": []})}), suite.card)
+    blind = Watcher(
+        card.model_copy(update={"inputs": card.inputs.model_copy(update={"images": []})}),
+        suite.card,
+    )
     unseen = play(blind_env, blind, item, settings_for(blind, max_steps=32))
     blind_env.close()
     assert steps[0] == steps[1]

@@ -43,7 +43,7 @@ class LineEnv(SuiteEnv):
         self.observed += 1
         image = np.full((8, 8, 3), int(abs(self.position) * 10) % 256, np.uint8)
         return {
-            "images": {name: image for name in self.cameras},
+            "images": dict.fromkeys(self.cameras, image),
             "state": {"position": np.array([self.position], np.float32)},
             "privileged": {"distance": np.array([self.distance], np.float32)},
         }

@@ -1,0 +1,1 @@
+"""Executors: run rollouts and yield records."""

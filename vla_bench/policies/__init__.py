@@ -1,0 +1,1 @@
+"""Policies: the contract, and one module or folder per policy."""

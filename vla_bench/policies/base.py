@@ -49,7 +49,7 @@ class Policy(ABC):
         assert suite.action.size is not None
         self.action_size = suite.action.size
 
-    def reset(self, item: WorkItem) -> None:
+    def reset(self, item: WorkItem) -> None:  # noqa: B027  most policies have nothing to reset
         """An episode begins. Draw randomness from `item.generator(...)`, nowhere else."""
 
     @abstractmethod

@@ -15,7 +15,8 @@ from vla_bench.reports.stats import wilson
 @dataclass(frozen=True)
 class SuccessRow:
     """Success of one policy on one task. A harness error counts as an episode without success, and is
-    shown: a rate that leaves episodes out can be made as high as one likes."""
+    shown: a rate that leaves episodes out can be made as high as one likes.
+    """
 
     task: str
     successes: int

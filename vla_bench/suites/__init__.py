@@ -1,0 +1,1 @@
+"""Suites: the contract, and one module or folder per simulator."""

@@ -32,7 +32,10 @@ class SuiteEnv(gymnasium.Env[RawObservation, NDArray[np.float32]], ABC):
         max_steps: Steps after which an episode is truncated.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 20}
+    metadata: dict[str, Any] = {  # noqa: RUF012  gymnasium declares it so
+        "render_modes": ["rgb_array"],
+        "render_fps": 20,
+    }
 
     def __init__(self, items: Sequence[WorkItem], max_steps: int, render_mode: str | None) -> None:
         self.items = items

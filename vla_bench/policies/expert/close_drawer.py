@@ -11,7 +11,7 @@ import numpy as np
 
 from vla_bench.policies.expert.actuators import GRIPPER_CLOSED
 from vla_bench.policies.expert.base_drive import DriveLimits, drive_straight
-from vla_bench.policies.expert.drawer import BAR_HALF, FINGER_HALF, UP, Drawer, on_line_from
+from vla_bench.policies.expert.drawer import BAR_HALF, FINGER_HALF, UP, Drawer, easy_stance
 from vla_bench.policies.expert.reach import Reach, ReachSolver
 from vla_bench.policies.expert.robot_state import RobotState
 from vla_bench.policies.expert.rotations import Array
@@ -116,7 +116,7 @@ def _plan(robot: RobotState, drawer: Drawer) -> Reach:
         pointing(_contact(drawer, CLEARANCE), -UP),
         robot.base_pose,
         start=robot.posture,
-        penalty=on_line_from(robot.base_pose),
+        penalty=easy_stance(robot.base_pose, drawer),
         distances=(0.75,),
         bearings=(0.0, 0.3, -0.3),
     )[0]

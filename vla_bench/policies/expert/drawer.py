@@ -16,7 +16,8 @@ BAR_HALF = 0.010
 FINGER_HALF = 0.014
 """Half the thickness of the closed fingers (m)."""
 LANE_UNIT = 0.1
-"""Sideways distance (m) that `on_line_from` counts as one unit of trespass."""
+ASKEW_UNIT = 0.7
+"""Sideways distance (m) and angle (rad) that `easy_stance` counts as one unit of trespass."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,18 @@ class Drawer:
         return self.handle + (opening - self.opening) * self.outward
 
 
-def on_line_from(here: Array) -> Penalty:
-    """Returns a penalty on stances that cannot be driven to from `here` (3,) straight ahead."""
+def easy_stance(here: Array, drawer: Drawer) -> Penalty:
+    """Returns a penalty on stances that are off the straight way from `here` (3,), or look askew.
+
+    The first saves turning; the second bounds how far the fingers are carried along the bar.
+    """
+    into = -drawer.outward
 
     def penalty(base_pose: Array, skeleton: Array) -> Array:
         away = here[:2] - base_pose[:2]
         c, s = np.cos(base_pose[2]), np.sin(base_pose[2])
-        return np.array([(c * away[1] - s * away[0]) / LANE_UNIT])
+        aside = c * away[1] - s * away[0]
+        askew = np.arctan2(c * into[1] - s * into[0], c * into[0] + s * into[1])
+        return np.array([aside / LANE_UNIT, askew / ASKEW_UNIT])
 
     return penalty

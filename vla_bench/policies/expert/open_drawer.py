@@ -13,7 +13,7 @@ import numpy as np
 
 from vla_bench.policies.expert.actuators import GRIPPER_CLOSED
 from vla_bench.policies.expert.base_drive import DriveLimits, drive_straight
-from vla_bench.policies.expert.drawer import UP, Drawer, on_line_from
+from vla_bench.policies.expert.drawer import UP, Drawer, easy_stance
 from vla_bench.policies.expert.reach import ReachSolver
 from vla_bench.policies.expert.robot_state import RobotState
 from vla_bench.policies.expert.rotations import Array, matrix_from_axes
@@ -129,7 +129,7 @@ def _make_plan(robot: RobotState, drawer: Drawer) -> _Plan:
         _hook(drawer),
         robot.base_pose,
         start=robot.posture,
-        penalty=on_line_from(robot.base_pose),
+        penalty=easy_stance(robot.base_pose, drawer),
         distances=(0.85,),
         bearings=(0.0, 0.3, -0.3),
     )[0]

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
 from vla_bench.policies.expert.actuators import GRIPPER_CLOSED, gripper_action
 from vla_bench.policies.expert.base_drive import drive_straight, drive_to_pose
 from vla_bench.policies.expert.grasps import Grasp, apple_in_fridge, bowl_in_drawer
-from vla_bench.policies.expert.rotations import Array
 from vla_bench.policies.expert.script import Action, Script, View
 from vla_bench.policies.expert.target import TcpTarget
 from vla_bench.policies.expert.whole_body import PLANNED_BASE, WholeBodyController
@@ -30,6 +28,8 @@ PATIENCE = 14
 """Control steps after which a close without a grasp counts as a miss."""
 DESCENT_STEPS = 30
 """Control steps after which a hand that does not get all the way down closes anyway."""
+SLOW_TORSO, SLOW_JOINT = 0.06, 0.25
+"""The hand has stopped once the torso (m/s) and every arm joint (rad/s) are slower than this."""
 BACK_OFF = 0.35
 """How far the base reverses with the object (m)."""
 LOST = 8
@@ -80,7 +80,8 @@ class Pick(Script):
 
     def _descend(self, view: View, grasp: Grasp) -> Action:
         error = grasp.target.position_error(view.robot.tcp_position)
-        if np.linalg.norm(error) < DEPTH_TOLERANCE or self.steps > DESCENT_STEPS:
+        there = np.linalg.norm(error) < DEPTH_TOLERANCE
+        if (there and _slow(view)) or self.steps > DESCENT_STEPS:
             return self._enter(self._close, view, grasp)
         return self._track(view, grasp, grasp.target, gripper_action(grasp.opening))
 
@@ -120,6 +121,11 @@ class Pick(Script):
             weights=PLANNED_BASE,
             gripper=gripper,
         )
+
+
+def _slow(view: View) -> bool:
+    speeds = np.abs(view.robot.posture_velocity)
+    return bool(speeds[0] < SLOW_TORSO and speeds[1:].max() < SLOW_JOINT)
 
 
 Phase = Callable[[View, Grasp], Action]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -131,7 +131,8 @@ class Dataset:
             return data[key][index].numpy().astype(np.float32) if key in data else None
 
         position, qpos = row("robot_pos"), row("robot_qpos")
-        assert position is not None and qpos is not None
+        assert position is not None
+        assert qpos is not None
         return Spawn(
             position,
             qpos,
@@ -185,10 +186,11 @@ def _take_turns(queues: list[list[InitialState]]) -> Iterator[InitialState]:
 
 
 @cache
-def _read(path: Path) -> Any:
+def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise MissingAssetsError(f"{path} is not there; run `vla-bench assets ms-hab`")
-    return json.loads(path.read_text())
+    data: dict[str, Any] = json.loads(path.read_text())
+    return data
 
 
 def _articulation_id(file_name: str) -> str:
@@ -215,8 +217,8 @@ def _plan(entry: dict[str, Any]) -> Plan:
     )
 
 
-def _triple(value: object) -> tuple[float, float, float] | None:
+def _triple(value: str | Sequence[float] | None) -> tuple[float, float, float] | None:
     if value is None:
         return None
-    x, y, z = value.split(",") if isinstance(value, str) else value  # type: ignore[attr-defined]
-    return float(x), float(y), float(z)
+    x, y, z = (float(v) for v in (value.split(",") if isinstance(value, str) else value))
+    return x, y, z

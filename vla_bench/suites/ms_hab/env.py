@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import gymnasium
 import numpy as np
@@ -199,9 +200,7 @@ class MsHabEnv(SuiteEnv):
 
     def _privileged(self) -> Arrays:
         into_base = self.base.pose.inv()
-        entries = {
-            name: np.zeros(size, np.float32) for name, size in self.card.privileged.items()
-        }
+        entries = {name: np.zeros(size, np.float32) for name, size in self.card.privileged.items()}
         if self.target is not None:
             entries["object_pose"] = _vector(into_base * self.target.pose)
         if self.plan.goal_position is not None:
@@ -246,7 +245,7 @@ class MsHabEnv(SuiteEnv):
         rounded = np.round(np.concatenate(parts).astype(np.float64), PROBE_DECIMALS) + 0.0
         return hashlib.sha256(rounded.tobytes()).hexdigest()[:16]
 
-    def render(self) -> NDArray[np.uint8]:  # type: ignore[override]
+    def render(self) -> NDArray[np.uint8]:
         """The robot from over its shoulder, uint8 (384, 384, 3)."""
         frame: NDArray[np.uint8] = self.world.render()[0].numpy()
         return frame
@@ -258,19 +257,15 @@ class MsHabEnv(SuiteEnv):
             self._world = None
 
 
-def _observation_space(card: SuiteCard, cameras: Sequence[str]) -> gymnasium.spaces.Dict:
+def _observation_space(
+    card: SuiteCard, cameras: Sequence[str]
+) -> gymnasium.spaces.Space[RawObservation]:
     box, group = gymnasium.spaces.Box, gymnasium.spaces.Dict
-    return group(
-        {
-            "images": group(
-                {name: box(0, 255, (*card.cameras[name], 3), np.uint8) for name in cameras}
-            ),
-            "state": group({k: box(-np.inf, np.inf, (n,)) for k, n in card.state.items()}),
-            "privileged": group(
-                {k: box(-np.inf, np.inf, (n,)) for k, n in card.privileged.items()}
-            ),
-        }
-    )
+    images = {name: box(0, 255, (*card.cameras[name], 3), np.uint8) for name in cameras}
+    state = {name: box(-np.inf, np.inf, (size,)) for name, size in card.state.items()}
+    privileged = {name: box(-np.inf, np.inf, (size,)) for name, size in card.privileged.items()}
+    space = group({"images": group(images), "state": group(state), "privileged": group(privileged)})
+    return cast("gymnasium.spaces.Space[RawObservation]", space)
 
 
 def _pose(vector: NDArray[np.float32]) -> sapien.Pose:

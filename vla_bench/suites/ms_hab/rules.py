@@ -91,7 +91,8 @@ class Contacts:
 
 
 def _impulse(contact: PhysxContact) -> FloatArray:
-    return np.sum([point.impulse for point in contact.points], axis=0)
+    impulse: FloatArray = np.sum([point.impulse for point in contact.points], axis=0)
+    return impulse
 
 
 def _presses(force: FloatArray, direction: FloatArray) -> bool:

@@ -6,7 +6,7 @@ import gc
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import sapien
@@ -39,7 +39,7 @@ def use_assets(root: Path) -> None:
     only if its modules' constants are set before each build. This is the one place that does it.
     """
     data = root / "data"
-    if replicacad.ASSET_DIR != data:
+    if data != replicacad.ASSET_DIR:
         replicacad.ASSET_DIR = data
         ycb.ASSET_DIR = data
         ycb.YCB_DATASET.clear()
@@ -91,7 +91,9 @@ class Apartment(replicacad.ReplicaCADSceneBuilder):  # type: ignore[misc]
         for name, actor in self.objects.items():
             lifted = poses.get(name, self.hiding_places[name])
             # A door that swings through an object left over from the last episode would be stopped.
-            actor.set_pose(sapien.Pose(lifted.p + [0, 0, 1000 * (name in poses)], lifted.q))
+            actor.set_pose(
+                sapien.Pose(lifted.p + np.array([0, 0, 1000 * (name in poses)]), lifted.q)
+            )
         super().initialize(torch.arange(1))
         self.env.agent.robot.set_pose(AWAY)
         for name, actor in self.objects.items():
@@ -132,7 +134,7 @@ def _freeze_imports() -> None:
 class FetchWorld(BaseEnv):  # type: ignore[misc]
     """A Fetch in an apartment: ManiSkill's environment without task, reward or observation of its own."""
 
-    SUPPORTED_ROBOTS = ["fetch"]
+    SUPPORTED_ROBOTS: ClassVar[list[str]] = ["fetch"]
 
     def __init__(
         self,

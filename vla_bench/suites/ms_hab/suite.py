@@ -20,7 +20,6 @@ from vla_bench.suites.ms_hab.env import MsHabEnv
 from vla_bench.suites.ms_hab.mini import MINI_WORLD_VERSION, write_mini_world
 from vla_bench.suites.vulkan import require_vulkan
 
-
 DOWNLOADS = (
     Download(
         name="ReplicaCAD",

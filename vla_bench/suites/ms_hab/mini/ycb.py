@@ -204,7 +204,8 @@ def _octagon(turn: float) -> Array:
     """Eight directions across the banana at `turn` radians along its arc."""
     angle = np.arange(8) * np.pi / 4
     outward = np.array([np.sin(turn), np.cos(turn), 0.0])
-    return np.outer(np.cos(angle), outward) + np.outer(np.sin(angle), [0.0, 0.0, 1.0])
+    across: Array = np.outer(np.cos(angle), outward) + np.outer(np.sin(angle), [0.0, 0.0, 1.0])
+    return across
 
 
 def _mug() -> Thing:

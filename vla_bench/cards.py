@@ -122,11 +122,32 @@ class PolicyCard(Card):
     suites: list[str] = []
     """Suites it can be run on; empty means any."""
 
+    def override(self, settings: Mapping[str, str]) -> Self:
+        """A copy with some options replaced; `temporal_ensembling` is one (a number, or `off`)."""
+        options = dict(settings)
+        text = options.pop("temporal_ensembling", None)
+        card = super().override(options)
+        if text is None:
+            return card
+        return card.model_copy(update={"temporal_ensembling": _coefficient(text)})
+
     @model_validator(mode="after")
     def _horizon_within_chunk(self) -> Self:
         if self.horizon > self.chunk_length:
             raise ValueError(f"horizon {self.horizon} is beyond chunk_length {self.chunk_length}")
         return self
+
+
+def _coefficient(text: str) -> float | None:
+    if text == "off":
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise UserError(f"--set temporal_ensembling={text}: expected a number >= 0, or off")
+    return value
 
 
 class TaskCard(_Table):
@@ -163,8 +184,6 @@ class SuiteCard(Card):
     """What an action means."""
     engine: dict[str, str]
     """Packages that move scores, and the versions the protocol is pinned to."""
-    manifests: dict[str, str] = {}
-    """Digests of the tasks' manifests of initial states; checked wherever given."""
     tasks: dict[str, TaskCard]
     """The tasks by name."""
 

@@ -12,6 +12,8 @@ import sapien
 import torch
 import trimesh
 
+from vla_bench import load_card, make_suite
+from vla_bench.cards import SuiteCard
 from vla_bench.suites.ms_hab.mini import (
     MINI_WORLD_VERSION,
     counter,
@@ -299,3 +301,20 @@ def test_scene_files_name_files_that_exist(replica, scene):
         assert (config.parent / json.loads(config.read_text())["render_asset"]).resolve().is_file()
     free = trimesh.load(configs / f"scenes/{scene}.scene_instance.fetch.navigable_positions.obj")
     assert len(free.vertices) > 400
+
+
+@pytest.mark.parametrize("task", ["place-apple", "place-bowl"])
+def test_the_hand_keeps_what_it_holds_and_touches_nothing(task):
+    suite = make_suite(load_card(SuiteCard, "ms-hab-mini"))
+    suite.prepare()
+    env = suite.make_env(task, ())
+    hold = np.zeros(13, np.float32)
+    hold[7] = -1
+    for item in suite.items(task)[:12:3]:
+        env.reset(options={"item": item})
+        grasped = []
+        for _ in range(50):
+            grasped.append(env.step(hold.copy())[0]["state"]["is_grasped"][0])
+        assert np.mean(grasped) > 0.9, item
+        assert env.status()["force"] < 1
+    env.close()

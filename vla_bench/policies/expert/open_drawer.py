@@ -58,6 +58,7 @@ class OpenDrawer(Script):
         self._controller = WholeBodyController()
         self._plan: _Plan | None = None
         self.phase = "approach"
+        self._steps_in = 0
 
     def act(self, view: View) -> Action:
         """The next action, float32 (13,)."""
@@ -80,7 +81,8 @@ class OpenDrawer(Script):
         tcp = robot.tcp_position
         if self.phase == "approach" and _distance(_hook(drawer, RAISED), tcp) < READY:
             self.phase = "insert"
-        if self.phase == "insert" and _distance(_hook(drawer), tcp) < HOOKED:
+        self._steps_in = self._steps_in + 1 if self.phase == "insert" else 0
+        if self.phase == "insert" and (_distance(_hook(drawer), tcp) < HOOKED or self._steps_in > 14):
             self.phase = "pull"
         if self.phase == "pull" and drawer.opening > OPEN * drawer.travel:
             self.phase = "return"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
@@ -24,6 +24,7 @@ from vla_bench.suites.ms_hab.scene import HIDDEN, FetchWorld, use_assets
 SENSORS = {"head": "fetch_head", "wrist": "fetch_hand"}
 HEAD_JOINTS = slice(8, 10)
 """Entries of an action that move the head: the official protocol zeroes them."""
+Spaces = dict[str, gymnasium.Space[Any]]
 REMOVED = sapien.Pose([HIDDEN, HIDDEN, -9000])
 PROBE_DECIMALS = 3
 
@@ -261,9 +262,9 @@ def _observation_space(
     card: SuiteCard, cameras: Sequence[str]
 ) -> gymnasium.spaces.Space[RawObservation]:
     box, group = gymnasium.spaces.Box, gymnasium.spaces.Dict
-    images = {name: box(0, 255, (*card.cameras[name], 3), np.uint8) for name in cameras}
-    state = {name: box(-np.inf, np.inf, (size,)) for name, size in card.state.items()}
-    privileged = {name: box(-np.inf, np.inf, (size,)) for name, size in card.privileged.items()}
+    images: Spaces = {name: box(0, 255, (*card.cameras[name], 3), np.uint8) for name in cameras}
+    state: Spaces = {name: box(-np.inf, np.inf, (size,)) for name, size in card.state.items()}
+    privileged: Spaces = {name: box(-np.inf, np.inf, (size,)) for name, size in card.privileged.items()}
     space = group({"images": group(images), "state": group(state), "privileged": group(privileged)})
     return cast("gymnasium.spaces.Space[RawObservation]", space)
 

@@ -103,28 +103,31 @@ def _body_solids() -> list[Solid]:
 
 
 def _body_looks() -> Model:
-    looks: Model = []
-    for size, center in _panels():
-        looks.append(box(size, center, _INSIDE))
-    middle, depth = (FRONT + BACK) / 2, FRONT - BACK
-    for side in (-1, 1):
-        looks.append(
-            box(
-                (depth, 0.004, HEIGHT - 0.05),
-                (middle, side * (WIDTH / 2 + 0.001), HEIGHT / 2 + 0.025),
-                _WHITE,
-            )
-        )
-    looks.append(box((depth, WIDTH, 0.004), (middle, 0, HEIGHT + 0.001), _WHITE))
+    paints = [_WHITE, _WHITE, _WHITE, _WHITE, _INSIDE, _GASKET, _GLASS]
+    looks: Model = [
+        box(size, center, paint) for (size, center), paint in zip(_panels(), paints, strict=True)
+    ]
+    looks += _liner()
     looks.append(box((0.5, 0.5, 0.05), (-0.02, 0, 0.025), _GASKET))
     looks.append(
         box((0.012, WIDTH - 2 * WALL, 0.03), (FRONT - 0.004, 0, SHELF_TOP - 0.016), _GLASS)
     )
     looks += [
-        box((0.002, WIDTH - 0.10, 0.004), (BACK + WALL + 0.001, 0, z), _GLASS)
+        box((0.002, WIDTH - 0.10, 0.004), (BACK + WALL + 0.003, 0, z), _GLASS)
         for z in (1.05, 1.15, 1.25, 1.35)
     ]
     return looks + _groceries()
+
+
+def _liner() -> Model:
+    """The white lining of the compartment, just in front of the outer boards."""
+    inner, depth = WIDTH - 2 * WALL, FRONT - BACK - WALL - 0.006
+    x, height = BACK + WALL + depth / 2, HEIGHT - WALL - SHELF_TOP
+    z = SHELF_TOP + height / 2
+    sides = [(depth, 0.002, height), (depth, 0.002, height), (0.002, inner, height)]
+    places = [(x, inner / 2 - 0.001, z), (x, 0.001 - inner / 2, z), (BACK + WALL + 0.001, 0.0, z)]
+    looks = [box(size, at, _INSIDE) for size, at in zip(sides, places, strict=True)]
+    return [*looks, box((depth, inner, 0.002), (x, 0, HEIGHT - WALL - 0.001), _INSIDE)]
 
 
 def _groceries() -> Model:

@@ -21,7 +21,7 @@ from vla_bench.suites.ms_hab.mini.stage import stage_model
 from vla_bench.suites.ms_hab.mini.urdf import write_urdf
 from vla_bench.suites.ms_hab.mini.ycb import write_ycb
 
-MINI_WORLD_VERSION = 2
+MINI_WORLD_VERSION = 3
 """Raised whenever a byte of the mini world changes."""
 MARKER = "mini_world_version"
 """File in `data/` that holds the version; written last."""

@@ -10,7 +10,7 @@ setup: $(VENV)/installed
 $(VENV)/installed: pyproject.toml .ci/system-packages
 	@sh .ci/system-packages
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,parity]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[dev,parity]'
 	@touch $@
 
 demo: setup  ## the main job on the embedded mini world: a success table and a film

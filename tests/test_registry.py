@@ -73,9 +73,9 @@ def test_a_package_brings_adapters_and_cards(tmp_path):
         "[vla_bench.policies]\ntheir-lift = their_package:Lift\n"
         "[vla_bench.cards]\ntheir-package = their_package.cards\n"
     )
+    command = "run --policy lift --suite line --episodes 2 --out".split()
     run = subprocess.run(
-        [sys.executable, "-m", "vla_bench", "run", "--policy", "lift", "--suite", "line"]
-        + ["--episodes", "2", "--out", str(tmp_path / "out")],
+        [sys.executable, "-m", "vla_bench", *command, str(tmp_path / "out")],
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": str(tmp_path)},

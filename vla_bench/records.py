@@ -6,7 +6,8 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
@@ -67,16 +68,40 @@ class EpisodeRecord(BaseModel):
     """Digest of the actions played."""
     error: str | None = None
     """What went wrong, for `policy_error` and `harness_error`."""
-    wall_s: float
+    wall_s: float = 0.0
     """Wall-clock time of the episode, its set-up included (s)."""
-    cpu_s: float
+    cpu_s: float = 0.0
     """CPU time of the process over the same span (s)."""
-    policy_s: float
+    policy_s: float = 0.0
     """Wall-clock time in the policy (s)."""
-    simulation_s: float
+    simulation_s: float = 0.0
     """Wall-clock time of set-up and control steps (s)."""
-    observation_s: float
+    observation_s: float = 0.0
     """Wall-clock time of rendering and reading observations (s)."""
+
+    @classmethod
+    def of(cls, item: WorkItem, policy: str, **outcome: Any) -> Self:  # noqa: ANN401
+        """The record of an item: what the item says, and what came of it."""
+        said = item.model_dump(exclude={"instruction", "perturbation"})
+        return cls(item=item.digest, policy=policy, **said, **outcome)
+
+    @classmethod
+    def failed(cls, item: WorkItem, policy: str, horizon: int, cause: str) -> Self:
+        """The record of an item that the harness could not play."""
+        return cls.of(
+            item,
+            policy,
+            success=False,
+            reason="harness_error",
+            steps=0,
+            first_success=None,
+            horizon=horizon,
+            queries=0,
+            probe="",
+            states="",
+            actions="",
+            error=cause,
+        )
 
     def outcome(self) -> dict[str, Any]:
         """All fields but the times: what two runs of the same item must agree on."""
@@ -212,7 +237,7 @@ class RunFolder:
                     f"give another --out"
                 )
         temporary = self._manifest.with_suffix(".tmp")
-        with _Writing(temporary):
+        with _writing(temporary):
             temporary.write_text(manifest.model_dump_json(indent=2) + "\n")
             temporary.replace(self._manifest)
 
@@ -234,7 +259,7 @@ class RunFolder:
             UserError: The disk is full or the folder cannot be written.
         """
         line = (record.model_dump_json() + "\n").encode()
-        with _Writing(self.episodes), self.episodes.open("ab", buffering=0) as file:
+        with _writing(self.episodes), self.episodes.open("ab", buffering=0) as file:
             before = os.fstat(file.fileno()).st_size
             try:
                 written = file.write(line)
@@ -277,26 +302,16 @@ class RunFolder:
         return self.videos / f"{item.task}_{item.trial}_{item.index:03d}_{item.digest}.mp4"
 
 
-class _Writing:
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
     """Turns an operating-system error while writing into one line for the user."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if isinstance(error, OSError):
-            raise UserError(
-                f"cannot write {self.path} ({error.strerror}); earlier records are intact. Free some "
-                f"space or give another --out, then run the same command again"
-            ) from None
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path} ({error.strerror}); earlier records are intact. Free some space or "
+            f"give another --out, then run the same command again"
+        ) from None
 
 
 def _difference(old: RunManifest, new: RunManifest) -> str:

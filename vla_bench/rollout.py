@@ -126,16 +126,9 @@ def play(
     except PolicyError as error:
         progress.error = str(error)
     success, reason = _outcome(progress, settings)
-    return EpisodeRecord(
-        item=item.digest,
-        suite=item.suite,
-        version=item.version,
-        policy=policy.card.name,
-        task=item.task,
-        trial=item.trial,
-        index=item.index,
-        seed=item.seed,
-        initial_state=item.initial_state,
+    return EpisodeRecord.of(
+        item,
+        policy.card.name,
         success=success,
         reason=reason,
         steps=progress.steps,

@@ -22,7 +22,10 @@ def test_wilson_agrees_with_its_formula(total, data):
 
 def test_wilson_covers_what_it_claims():
     rng = np.random.default_rng(0)
-    covered = [low <= 0.8 <= high for low, high in (wilson(int(k), 50) for k in rng.binomial(50, 0.8, 2000))]
+    covered = [
+        low <= 0.8 <= high
+        for low, high in (wilson(int(k), 50) for k in rng.binomial(50, 0.8, 2000))
+    ]
     assert np.mean(covered) == pytest.approx(0.95, abs=0.02)
 
 

@@ -28,9 +28,9 @@ from vla_bench.suites.ms_hab.mini import (
 from vla_bench.suites.ms_hab.mini.apartments import SCENES, all_apartments
 from vla_bench.suites.ms_hab.mini.episodes import episodes
 from vla_bench.suites.ms_hab.mini.meshes import Mesh
+from vla_bench.suites.ms_hab.mini.paint import rng_of
 from vla_bench.suites.ms_hab.mini.spawns import grasp
 from vla_bench.suites.ms_hab.mini.stage import stage_model
-from vla_bench.suites.ms_hab.mini.textures import rng_of
 
 TASKS = [(subtask, target) for subtask, targets in plans.TARGETS.items() for target in targets]
 SPLITS = ("train", "val")

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vla_bench import load_card, make_suite
-from vla_bench.cards import SuiteCard
+from vla_bench import Settings, load_card, make_policy, make_suite, play
+from vla_bench.cards import PolicyCard, SuiteCard
 
 pytestmark = [
     pytest.mark.parity,
@@ -117,3 +117,49 @@ def test_random_actions(task, tmp_path):
     for number, (item, played) in enumerate(zip(items, actions, strict=True)):
         compare(theirs, number, ours(env, item, played))
     env.close()
+
+
+def expert_actions(suite, item):
+    """The actions with which the expert solves an item, and some more: success is not the end officially."""
+    policy = make_policy(load_card(PolicyCard, "expert"), suite.card)
+    env = suite.make_env(item.task, ())
+    actions = []
+
+    def advance(action, advance=env.advance):
+        actions.append(np.array(action))
+        return advance(action)
+
+    env.advance = advance
+    inputs = policy.card.inputs
+    record = play(env, policy, item, Settings(1, 200, "latched", inputs))
+    env.close()
+    assert record.success
+    return [*actions, *[np.zeros(13, np.float32)] * 5]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_expert_actions(task, tmp_path):
+    suite = make_suite(load_card(SuiteCard, "ms-hab-mini"))
+    suite.prepare()
+    item = suite.items(task, trials=1)[0]
+    actions = np.array(expert_actions(suite, item))
+    theirs = official(suite, task, [item], [actions], [], tmp_path)
+    env = suite.make_env(task, ())
+    mine = ours(env, item, actions)
+    env.close()
+    assert mine["success"].any()
+    compare(theirs, 0, mine)
+
+
+@pytest.mark.parametrize("task", ["pick-apple", "place-bowl", "open-fridge", "close-drawer"])
+def test_images(task, tmp_path):
+    suite = make_suite(load_card(SuiteCard, "ms-hab-mini"))
+    suite.prepare()
+    item = suite.items(task, trials=1)[1]
+    actions = random_actions(item, steps=12)
+    theirs = official(suite, task, [item], [actions], ["head", "wrist"], tmp_path)
+    env = suite.make_env(task)
+    mine = ours(env, item, actions)
+    env.close()
+    assert mine["images"].shape == (13, 2, 128, 128, 3)
+    compare(theirs, 0, mine)

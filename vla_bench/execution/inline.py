@@ -62,7 +62,8 @@ class InlineExecutor:
                 self._drop_env()
                 cause = f"{type(error).__name__}: {error}"
                 if attempt == ATTEMPTS:
-                    return self._failed(item, cause)
+                    horizon = self.settings.horizon
+                    return EpisodeRecord.failed(item, self.policy.card.name, horizon, cause)
         raise AssertionError("unreachable")
 
     def _play(self, item: WorkItem) -> EpisodeRecord:
@@ -87,31 +88,3 @@ class InlineExecutor:
         if self._env is not None:
             self._env[1].close()
             self._env = None
-
-    def _failed(self, item: WorkItem, cause: str) -> EpisodeRecord:
-        return EpisodeRecord(
-            item=item.digest,
-            suite=item.suite,
-            version=item.version,
-            policy=self.policy.card.name,
-            task=item.task,
-            trial=item.trial,
-            index=item.index,
-            seed=item.seed,
-            initial_state=item.initial_state,
-            success=False,
-            reason="harness_error",
-            steps=0,
-            first_success=None,
-            horizon=self.settings.horizon,
-            queries=0,
-            probe="",
-            states="",
-            actions="",
-            error=cause,
-            wall_s=0.0,
-            cpu_s=0.0,
-            policy_s=0.0,
-            simulation_s=0.0,
-            observation_s=0.0,
-        )

@@ -12,16 +12,16 @@ from vla_bench.policies.expert.rotations import (
     Array,
     matrix_about_z,
     matrix_from_axes,
-    matrix_from_quaternion,
 )
 from vla_bench.policies.expert.script import View
+from vla_bench.policies.expert.seen import UP, world_point, world_rotation
 from vla_bench.policies.expert.stance import stance_ahead
 from vla_bench.policies.expert.target import GRIPPER_FORWARD, Alignment, TcpTarget
 
 REACH: Array = np.array([0.70, 0.0, 0.0])
 """Where the gripper grasps, in base_link (m), but for its height: there the base stays clear of
 fridge and counter, and the arm is near its rest posture."""
-DOWN: Array = np.array([0.0, 0.0, -1.0])
+POINTING_DOWN = (Alignment(GRIPPER_FORWARD, -UP),)
 
 APPLE_HOVER = 0.09
 """Height above the grasp at which the open fingers clear the apple (m)."""
@@ -69,8 +69,8 @@ class Grasp:
 
 def apple_in_fridge(view: View) -> Grasp:
     """Grasps the apple around its middle; the hand may turn about the vertical as it likes."""
-    apple = view.robot.to_world(view.privileged["object_pose"][:3])
-    target = TcpTarget(apple + [0.0, 0.0, APPLE_RAISE], alignments=_pointing_down())
+    middle = world_point(view, "object_pose") + APPLE_RAISE * UP
+    target = TcpTarget(middle, alignments=POINTING_DOWN)
     return _from_above(view, target, APPLE_HOVER, APPLE_OPENING)
 
 
@@ -78,9 +78,8 @@ def bowl_in_drawer(view: View) -> Grasp:
     """Grasps the bowl's rim with one finger inside, square to that facet of the wall which turns
     the wrist least, among those where the drawer leaves room for the hand.
     """
-    pose = np.asarray(view.privileged["object_pose"], dtype=np.float64)
-    bowl = view.robot.to_world(pose[:3]) + [0.0, 0.0, RIM_GRASP]
-    turned = view.robot.base_rotation @ matrix_from_quaternion(pose[3:])
+    bowl = world_point(view, "object_pose") + RIM_GRASP * UP
+    turned = world_rotation(view, "object_pose")
     natural = _natural_closing(float(bowl[2]))
     candidates = []
     for angle in (np.arange(FACETS) + 0.5) * 2.0 * math.pi / FACETS:
@@ -93,15 +92,14 @@ def bowl_in_drawer(view: View) -> Grasp:
         candidates.append((cost, rim, math.copysign(1.0, agreement) * outward))
     _, rim, closing = min(candidates, key=lambda candidate: candidate[0])
     return _from_above(
-        view, TcpTarget(rim, matrix_from_axes(DOWN, closing)), BOWL_HOVER, BOWL_OPENING
+        view, TcpTarget(rim, matrix_from_axes(-UP, closing)), BOWL_HOVER, BOWL_OPENING
     )
 
 
 def _crowding(view: View, rim: Array, outward: Array) -> float:
     """Returns by how much (m) hand and outer finger would touch the drawer's front and sides."""
-    pose = view.privileged["handle_link_pose"]
-    into_drawer = (view.robot.base_rotation @ matrix_from_quaternion(pose[3:])).T
-    wall = into_drawer @ (rim - view.robot.to_world(pose[:3]))
+    into_drawer = world_rotation(view, "handle_link_pose").T
+    wall = into_drawer @ (rim - world_point(view, "handle_link_pose"))
     finger = wall + OUTER_FINGER * (into_drawer @ outward)
     front = max(float(wall[0]) + HALF_HAND, float(finger[0])) - FREE_FRONT
     side = abs(float(finger[1])) - FREE_SIDE
@@ -111,23 +109,19 @@ def _crowding(view: View, rim: Array, outward: Array) -> float:
 def _natural_closing(height: float) -> Array:
     """Returns the closing direction (3,) in base_link of the cheapest posture that points down."""
     solver = ReachSolver()
-    target = TcpTarget(REACH + [0.0, 0.0, height], alignments=_pointing_down())
+    target = TcpTarget(REACH + height * UP, alignments=POINTING_DOWN)
     closing: Array = solver.kinematics.forward(solver.posture(target).posture).tcp_rotation[:, 1]
     return closing
 
 
-def _pointing_down() -> tuple[Alignment, ...]:
-    return (Alignment(GRIPPER_FORWARD, DOWN),)
-
-
 def _from_above(view: View, target: TcpTarget, rise: float, opening: float) -> Grasp:
     yaw = float(stance_ahead(view.robot.base_pose, target.position, REACH)[2])
-    hover = TcpTarget(target.position + [0.0, 0.0, rise], target.rotation, target.alignments)
+    hover = TcpTarget(target.position + rise * UP, target.rotation, target.alignments)
     return Grasp(hover, target, _posture(hover, yaw), _posture(target, yaw), opening)
 
 
 def _posture(target: TcpTarget, yaw: float) -> Array:
     """Returns the posture (8,) at a world target that lies at `REACH` of a base heading `yaw`."""
     turn = None if target.rotation is None else matrix_about_z(-yaw) @ target.rotation
-    in_base = TcpTarget(REACH + [0.0, 0.0, target.position[2]], turn, target.alignments)
+    in_base = TcpTarget(REACH + target.position[2] * UP, turn, target.alignments)
     return ReachSolver().posture(in_base).posture

@@ -11,6 +11,7 @@ from vla_bench.policies.expert.base_drive import BaseMotion, drive_straight
 from vla_bench.policies.expert.grasps import REACH, Grasp, apple_in_fridge, bowl_in_drawer
 from vla_bench.policies.expert.rotations import Array
 from vla_bench.policies.expert.script import Action, Script, View
+from vla_bench.policies.expert.seen import UP
 from vla_bench.policies.expert.stance import behind, drive_ahead
 from vla_bench.policies.expert.target import TcpTarget
 from vla_bench.policies.expert.whole_body import PLANNED_BASE, STANDING, WholeBodyController
@@ -91,7 +92,7 @@ class Pick(Script):
 
     def _close(self, view: View, grasp: Grasp) -> Action:
         if self.steps > CLOSING_STEPS and view.grasped:
-            self.top = view.robot.tcp_position + [0.0, 0.0, self.lift]
+            self.top = view.robot.tcp_position + self.lift * UP
             return self._enter(self._lift, view, grasp)
         if self.steps > MISS_STEPS:
             return self._again(view)

@@ -10,8 +10,9 @@ import numpy as np
 from vla_bench.policies.expert.actuators import GRIPPER_CLOSED, GRIPPER_OPEN
 from vla_bench.policies.expert.base_drive import drive_straight
 from vla_bench.policies.expert.reach import ReachSolver
-from vla_bench.policies.expert.rotations import Array, matrix_from_quaternion
+from vla_bench.policies.expert.rotations import Array
 from vla_bench.policies.expert.script import Action, Script, View
+from vla_bench.policies.expert.seen import UP, world_point, world_rotation
 from vla_bench.policies.expert.stance import behind, drive_ahead
 from vla_bench.policies.expert.target import Alignment, TcpTarget
 from vla_bench.policies.expert.whole_body import PLANNED_BASE, WholeBodyController
@@ -28,7 +29,6 @@ RISEN = 0.02
 """The rise ends this far below its top (m)."""
 BACK_OFF = 0.30
 """How far the base reverses after the release (m)."""
-UP: Array = np.array([0.0, 0.0, 1.0])
 
 
 @dataclass(frozen=True)
@@ -89,9 +89,7 @@ class Place(Script):
     def _settle(self, view: View, delivery: Delivery, gripper: float) -> Action:
         """Brings base and arm to where the object is put down."""
         base = drive_ahead(view.robot, delivery.goal, delivery.object_in_base)
-        return self.controller.move_joints(
-            view.robot, delivery.posture, base=base, gripper=gripper
-        )
+        return self.controller.move_joints(view.robot, delivery.posture, base=base, gripper=gripper)
 
     def _rise(self, view: View, delivery: Delivery) -> Action:
         if view.robot.tcp_position[2] > self.top.position[2] - RISEN:
@@ -122,16 +120,16 @@ class PlaceBowl(Place):
 
 def plan_delivery(view: View, drop: float) -> Delivery:
     """Chooses a posture in which the object hangs upright, `drop` (m) above its goal."""
-    chain = view.robot.chain
-    pose = np.asarray(view.privileged["object_pose"], dtype=np.float64)
-    offset = chain.tcp_rotation.T @ (pose[:3] - chain.tcp_position)
-    upright = chain.tcp_rotation.T @ matrix_from_quaternion(pose[3:])[:, 2]
-    goal = view.robot.to_world(view.privileged["goal_position"]) + drop * UP
+    robot = view.robot
+    into_hand = robot.tcp_rotation.T
+    offset = into_hand @ (world_point(view, "object_pose") - robot.tcp_position)
+    upright = into_hand @ world_rotation(view, "object_pose")[:, 2]
+    goal = world_point(view, "goal_position") + drop * UP
     # However the hand turns about the vertical, the object hangs this far above the tcp.
     height = float(goal[2] - offset @ upright)
     target = TcpTarget(np.array([REACH, 0.0, height]), alignments=(Alignment(upright, UP),))
     solver = ReachSolver()
-    posture = solver.posture(target, start=view.robot.posture).posture
+    posture = solver.posture(target, start=robot.posture).posture
     chain = solver.kinematics.forward(posture)
     return Delivery(goal, posture, chain.tcp_position + chain.tcp_rotation @ offset)
 
@@ -139,6 +137,8 @@ def plan_delivery(view: View, drop: float) -> Delivery:
 def _arrived(view: View, delivery: Delivery) -> bool:
     """Says whether the object is over its goal, as low as it goes, and nearly still."""
     robot = view.robot
-    miss = robot.to_world(view.privileged["object_pose"][:3]) - delivery.goal
-    slow = abs(robot.forward_speed) < SLOW_BASE and np.abs(robot.posture_velocity).max() < SLOW_JOINT
+    miss = world_point(view, "object_pose") - delivery.goal
+    slow = (
+        abs(robot.forward_speed) < SLOW_BASE and np.abs(robot.posture_velocity).max() < SLOW_JOINT
+    )
     return bool(np.hypot(*miss[:2]) < RELEASE_RADIUS and miss[2] < RELEASE_HEIGHT and slow)

@@ -7,14 +7,14 @@ World coordinates are the simulator's: z up, metres, yaw about +z in radians.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 
 import numpy as np
 
 from vla_bench.suites.ms_hab.mini import counter, fridge, furniture
 from vla_bench.suites.ms_hab.mini.meshes import Array, Vec3
-from vla_bench.suites.ms_hab.mini.textures import rng_of
+from vla_bench.suites.ms_hab.mini.paint import rng_of
 
 SCENES = {
     "train": [f"v3_sc{group}_staging_0{k}" for group in range(3) for k in range(2)],
@@ -256,43 +256,44 @@ def _kitchen(
     return Place(u - 0.37, float(rng.uniform(0.55, 1.05)), np.pi), Place(at, counter_v, down)
 
 
+def _finish(rng: np.random.Generator) -> int:
+    return int(rng.integers(furniture.VARIANTS))
+
+
 def _furnish(
     rng: np.random.Generator, half: tuple[float, float], table: Place, side: int
 ) -> list[Item]:
-    """Table and chairs, a sofa on one side, shelves on the other, plants and lamps in corners."""
-    u, v = half
+    """The loose furniture in plan coordinates; `side` is the side (+1 or -1) of the sofa."""
+    return [*_dining(rng, table), *_living(rng, half, table, side)]
 
-    def finish() -> int:
-        return int(rng.integers(furniture.VARIANTS))
 
-    chair = finish()
-    items = [Item("dining_table", finish(), table)]
+def _dining(rng: np.random.Generator, table: Place) -> list[Item]:
+    """The table, and chairs pushed under its far side."""
+    chair = _finish(rng)
+    items = [Item("dining_table", _finish(rng), table)]
     for offset in (-0.35, 0.35) if rng.uniform() < 0.7 else (-0.45, 0.05, 0.5):
-        jitter = rng.uniform(-0.05, 0.05, 3)
-        items.append(
-            Item(
-                "chair",
-                chair,
-                Place(table.x + offset + jitter[0], table.y - 0.52 + jitter[1], jitter[2] * 4),
-            )
-        )
+        du, dv, turn = rng.uniform(-0.05, 0.05, 3)
+        place = Place(table.x + offset + du, table.y - 0.52 + dv, turn * 4)
+        items.append(Item("chair", chair, place))
+    return items
+
+
+def _living(
+    rng: np.random.Generator, half: tuple[float, float], table: Place, side: int
+) -> list[Item]:
+    """A sofa on one side, shelves on the other, a plant and a lamp in the corners, a rug."""
+    u, v = half
     sofa_v = -v + 1.15 + float(rng.uniform(0.0, 0.25))
-    items.append(Item("sofa", finish(), Place(side * (u - 0.44), sofa_v, side * np.pi / 2)))
+    sofa = Item("sofa", _finish(rng), Place(side * (u - 0.44), sofa_v, side * np.pi / 2))
     kind = "bookshelf" if rng.uniform() < 0.5 else "sideboard"
     depth = 0.17 if kind == "bookshelf" else 0.25
     shelf_v = -v + 0.95 + float(rng.uniform(0.0, 0.35))
-    items.append(Item(kind, finish(), Place(-side * (u - depth), shelf_v, -side * np.pi / 2)))
-    items.append(
-        Item("plant", finish(), Place(-side * (u - 0.34), -v + 0.33, float(rng.uniform(0, 6))))
-    )
-    items.append(Item("floor_lamp", finish(), Place(side * (u - 0.26), -v + 0.22, 0.0)))
-    rug_u = float(rng.uniform(-0.4, 0.4))
-    items.append(
-        Item(
-            "rug",
-            finish(),
-            Place(rug_u, table.y + 1.25 + float(rng.uniform(0, 0.2)), float(rng.normal(0, 0.04))),
-        )
-    )
-    items.append(Item("crate", finish(), Place(-side * (u - 1.0), -v + 0.17, 0.0)))
-    return items
+    shelf = Item(kind, _finish(rng), Place(-side * (u - depth), shelf_v, -side * np.pi / 2))
+    pot = Place(-side * (u - 0.34), -v + 0.33, 0.0)
+    plant = Item("plant", _finish(rng), replace(pot, yaw=float(rng.uniform(0, 6))))
+    lamp = Item("floor_lamp", _finish(rng), Place(side * (u - 0.26), -v + 0.22, 0.0))
+    rug_u, variant = float(rng.uniform(-0.4, 0.4)), _finish(rng)
+    rug_v, turn = table.y + 1.25 + float(rng.uniform(0, 0.2)), float(rng.normal(0, 0.04))
+    rug = Item("rug", variant, Place(rug_u, rug_v, turn))
+    crate = Item("crate", _finish(rng), Place(-side * (u - 1.0), -v + 0.17, 0.0))
+    return [sofa, shelf, plant, lamp, rug, crate]

@@ -11,7 +11,7 @@ import numpy as np
 from vla_bench.suites.ms_hab.mini import counter, fridge, furniture, ycb
 from vla_bench.suites.ms_hab.mini.apartments import Apartment, Block, Place, apartments
 from vla_bench.suites.ms_hab.mini.meshes import Array
-from vla_bench.suites.ms_hab.mini.textures import rng_of
+from vla_bench.suites.ms_hab.mini.paint import rng_of
 
 EPISODES_PER_APARTMENT = {"train": 14, "val": 20}
 LOADER_LIFT = 0.01

@@ -26,6 +26,7 @@ from vla_bench.suites.ms_hab.mini.meshes import (
     soft_box,
     tube,
 )
+from vla_bench.suites.ms_hab.mini.paint import rng_of
 
 TABLE_SIZE: Vec3 = (1.40, 0.80, 0.75)
 """Length, depth and height of every dining table, metres."""
@@ -137,7 +138,7 @@ def _shelf(variant: int) -> Piece:
     looks.append(box((width, 0.012, height), (0, -depth / 2 + 0.006, height / 2), wood))
     levels = [0.04, 0.44, 0.86, 1.28, height - 0.012]
     looks += [box((width, depth, 0.025), (0, 0, z), wood) for z in levels]
-    rng = textures.rng_of("shelf", variant)
+    rng = rng_of("shelf", variant)
     for level in levels[:-1]:
         looks += _books(rng, level + 0.0125, width)
     return Piece(looks, [((width / 2, depth / 2, height / 2), (0, 0, height / 2))])
@@ -191,7 +192,7 @@ def _plant(variant: int) -> Piece:
         lathe(profile, pot, 24, sharp=True),
         cylinder(0.155, 0.01, (0, 0, 0.27), soil, 20),
     ]
-    rng = textures.rng_of("plant", variant)
+    rng = rng_of("plant", variant)
     for k in range(16):
         looks.append(_frond(rng, leaf, 2.4 * k, float(rng.uniform(0.45, 0.95))))
     return Piece(looks, [((0.30, 0.30, 0.6), (0, 0, 0.6))])

@@ -12,8 +12,8 @@ import torch
 from vla_bench.suites.ms_hab.mini import counter, fridge, ycb
 from vla_bench.suites.ms_hab.mini.episodes import Episode, episodes, goal_corners
 from vla_bench.suites.ms_hab.mini.files import write_json
+from vla_bench.suites.ms_hab.mini.paint import rng_of
 from vla_bench.suites.ms_hab.mini.spawns import spawn_data
-from vla_bench.suites.ms_hab.mini.textures import rng_of
 
 FRIDGE, COUNTER = "fridge", "kitchen_counter"
 TARGETS = {

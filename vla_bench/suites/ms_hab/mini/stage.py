@@ -21,6 +21,7 @@ from vla_bench.suites.ms_hab.mini.meshes import (
     rotation_z,
     soft_box,
 )
+from vla_bench.suites.ms_hab.mini.paint import enlarged, rng_of, shaded
 
 LAMPS = ((-0.5, -1.44, 2.3), (2.4, -1.6, 2.3))
 """Where the loader puts its point lights inside the rooms, world, metres."""
@@ -42,8 +43,8 @@ def stage_model(home: Apartment) -> Model:
 def _floor_and_ceiling(home: Apartment) -> Model:
     u, v = home.half
     paint = textures.floor(home.index, (2 * u, 2 * v), _PIXELS)
-    shade = textures.enlarged(_floor_shade(home), paint.shape[:2])
-    floor = Material("floor", roughness=0.5, texture=textures.shaded(paint, shade))
+    shade = enlarged(_floor_shade(home), paint.shape[:2])
+    floor = Material("floor", roughness=0.5, texture=shaded(paint, shade))
     plain = Material("ground", (0.3, 0.3, 0.3))
     ceiling = Material("ceiling", (0.97, 0.97, 0.95), roughness=1.0, glow=0.25)
     return [
@@ -102,7 +103,7 @@ def _on(side: Place, mesh: Mesh) -> Mesh:
 
 def _decor(home: Apartment) -> Model:
     """A window behind the table, a clock in the kitchen, pictures on the side walls."""
-    rng = textures.rng_of("decor", home.scene)
+    rng = rng_of("decor", home.scene)
     sides = [side for _, side in _sides(home)]
     model = [_on(sides[1], mesh) for mesh in _window(home.index, float(rng.uniform(-0.5, 0.5)))]
     for number, side in ((2, sides[2]), (3, sides[3])):

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import trimesh
 
-from vla_bench.suites.ms_hab.mini import textures
+from vla_bench.suites.ms_hab.mini import object_textures as textures
 from vla_bench.suites.ms_hab.mini.files import write_json, write_obj, write_ply
 from vla_bench.suites.ms_hab.mini.meshes import (
     Array,

@@ -73,7 +73,7 @@ def test_a_package_brings_adapters_and_cards(tmp_path):
         "[vla_bench.policies]\ntheir-lift = their_package:Lift\n"
         "[vla_bench.cards]\ntheir-package = their_package.cards\n"
     )
-    command = "run --policy lift --suite line --episodes 2 --out".split()
+    command = ["run", "--policy", "lift", "--suite", "line", "--episodes", "2", "--out"]
     run = subprocess.run(
         [sys.executable, "-m", "vla_bench", *command, str(tmp_path / "out")],
         capture_output=True,

@@ -19,8 +19,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+WIDTH = 120
+"""Columns of tables where there is no terminal."""
 EXIT_OK, EXIT_USER_ERROR, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 1, 3, 130
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else WIDTH)
 
 
 class Video(StrEnum):

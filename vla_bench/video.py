@@ -17,10 +17,10 @@ class VideoWriter:
 
     Args:
         path: The .mp4 file to write.
-        fps: Frames per second; MS-HAB's control steps are 20 per second.
+        fps: Frames per second: the suite's control steps, for real time.
     """
 
-    def __init__(self, path: Path, fps: int = 20) -> None:
+    def __init__(self, path: Path, fps: int) -> None:
         self.path = path
         self.fps = fps
         self._partial = path.with_name(f".{path.name}")

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -16,7 +17,9 @@ from gymnasium.utils.env_checker import check_env
 from vla_bench import Policy, Settings, load_card, make_policy, make_suite, play
 from vla_bench.cards import PolicyCard, SuiteCard
 from vla_bench.environments import environment_id
+from vla_bench.items import items_digest
 
+GOLDEN = Path(__file__).with_name("ms_hab_mini_golden.json")
 TASKS = list(load_card(SuiteCard, "ms-hab-mini").tasks)
 
 
@@ -156,6 +159,19 @@ def test_manifest_is_pinned_and_covers_the_apartments(suite, task):
     states = suite.manifest(task)
     assert len({json.dumps(s, sort_keys=True) for s in states}) == len(states) == 300
     assert len({s["scene"] for s in states[:4]}) == 4
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_pinned_world_has_not_moved(suite, task):
+    """Items and world probes of version 1 of ms-hab-mini: if these change, so must the version."""
+    golden = json.loads(GOLDEN.read_text())[task]
+    items = suite.items(task)
+    assert items_digest(items) == golden["items"]
+    env = suite.make_env(task, ())
+    for item, probe in zip(items, golden["probes"], strict=False):
+        env.begin(item)
+        assert env.world_probe() == probe
+    env.close()
 
 
 def test_train_and_val_share_no_apartment():

@@ -120,7 +120,7 @@ def test_random_actions(task, tmp_path):
 
 
 def expert_actions(suite, item):
-    """The actions with which the expert solves an item, and some more: success is not the end officially."""
+    """The actions with which the expert solves an item, and a few more."""
     policy = make_policy(load_card(PolicyCard, "expert"), suite.card)
     env = suite.make_env(item.task, ())
     actions = []

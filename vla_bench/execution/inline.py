@@ -70,7 +70,7 @@ class InlineExecutor:
         env = self._environment(item.task)
         if self.video == "none":
             return play(env, self.policy, item, self.settings)
-        with VideoWriter(self.folder.video(item)) as writer:
+        with VideoWriter(self.folder.video(item), self.suite.card.control_hz) as writer:
             record = play(env, self.policy, item, self.settings, writer.capture)
             if self.video == "failures" and record.success:
                 writer.discard()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -65,6 +65,19 @@ class Grasp:
     """(8,) posture at the grasp."""
     opening: float
     """Opening of each finger on the way down (m)."""
+    place: Array
+    """(3,) where the object was when the grasp was chosen, world (m)."""
+
+    def following(self, view: View) -> Grasp:
+        """Returns the grasp moved along with the object, which a clumsy finger may have pushed."""
+        now = world_point(view, "object_pose")
+        shift = now - self.place
+        return replace(
+            self,
+            hover=replace(self.hover, position=self.hover.position + shift),
+            target=replace(self.target, position=self.target.position + shift),
+            place=now,
+        )
 
 
 def apple_in_fridge(view: View) -> Grasp:
@@ -117,7 +130,14 @@ def _natural_closing(height: float) -> Array:
 def _from_above(view: View, target: TcpTarget, rise: float, opening: float) -> Grasp:
     yaw = float(stance_ahead(view.robot.base_pose, target.position, REACH)[2])
     hover = TcpTarget(target.position + rise * UP, target.rotation, target.alignments)
-    return Grasp(hover, target, _posture(hover, yaw), _posture(target, yaw), opening)
+    return Grasp(
+        hover=hover,
+        target=target,
+        hover_posture=_posture(hover, yaw),
+        posture=_posture(target, yaw),
+        opening=opening,
+        place=world_point(view, "object_pose"),
+    )
 
 
 def _posture(target: TcpTarget, yaw: float) -> Array:

@@ -20,6 +20,8 @@ TRACKING_RADIUS = 0.15
 """Within this distance (m) of the hover point the tcp is led there in a straight line."""
 HOVER_RADIUS, HOVER_HEIGHT = 0.012, 0.03
 """The gripper comes down once it is this near to the hover point, level and in height (m)."""
+STRAYED = 0.03
+"""The gripper goes up again when it is this far beside the grasp on its way down (m)."""
 GRASP_RADIUS = 0.006
 """Distance from the grasp at which the fingers close (m)."""
 SLOW_TORSO, SLOW_JOINT = 0.06, 0.25
@@ -61,6 +63,8 @@ class Pick(Script):
         """The next action, (13,)."""
         if self.grasp is None:
             self.grasp = self.choose(view)
+        if self.phase in (self._approach, self._descend):
+            self.grasp = self.grasp.following(view)
         self.steps += 1
         return self.phase(view, self.grasp)
 
@@ -84,6 +88,8 @@ class Pick(Script):
     def _descend(self, view: View, grasp: Grasp) -> Action:
         """Comes straight down; the base may finish its drive."""
         error = grasp.target.position_error(view.robot.tcp_position)
+        if np.hypot(*error[:2]) > STRAYED:
+            return self._enter(self._approach, view, grasp)
         there = np.linalg.norm(error) < GRASP_RADIUS and _hand_is_still(view)
         if there or self.steps > DESCENT_STEPS:
             return self._enter(self._close, view, grasp)

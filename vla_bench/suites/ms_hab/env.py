@@ -264,7 +264,9 @@ def _observation_space(
     box, group = gymnasium.spaces.Box, gymnasium.spaces.Dict
     images: Spaces = {name: box(0, 255, (*card.cameras[name], 3), np.uint8) for name in cameras}
     state: Spaces = {name: box(-np.inf, np.inf, (size,)) for name, size in card.state.items()}
-    privileged: Spaces = {name: box(-np.inf, np.inf, (size,)) for name, size in card.privileged.items()}
+    privileged: Spaces = {
+        name: box(-np.inf, np.inf, (size,)) for name, size in card.privileged.items()
+    }
     space = group({"images": group(images), "state": group(state), "privileged": group(privileged)})
     return cast("gymnasium.spaces.Space[RawObservation]", space)
 

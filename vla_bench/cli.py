@@ -132,9 +132,9 @@ def doctor() -> None:
     for finding in findings():
         mark = "[green]ok[/]" if finding.ok else "[red]no[/]"
         console.print(f"{mark}  {finding.name}: {finding.found}", soft_wrap=True, highlight=False)
-        if not finding.ok:
+        if finding.fix and not finding.ok:
             console.print(f"      {finding.fix}", soft_wrap=True, highlight=False, markup=False)
-            broken = broken or finding.required
+        broken = broken or (finding.required and not finding.ok)
     raise typer.Exit(EXIT_USER_ERROR if broken else EXIT_OK)
 
 

@@ -26,7 +26,7 @@ class Finding:
     ok: bool
     found: str
     fix: str = ""
-    """Command that mends it."""
+    """Command that mends it, where `found` does not name it."""
     required: bool = True
     """Whether even the mini worlds need it."""
 
@@ -71,11 +71,10 @@ def _suite(name: str) -> Iterator[Finding]:
     card = load_card(SuiteCard, name)
     wrong = "; ".join(engine(card))
     pins = ", ".join(f"{package} {version}" for package, version in card.engine.items())
-    yield Finding(f"{name} engine", not wrong, wrong or pins, wrong, card.track == "mini")
+    yield Finding(f"{name} engine", not wrong, wrong or pins, required=card.track == "mini")
     try:
         suite = make_suite(card)
         suite.prepare()
         yield Finding(f"{name} files", True, str(suite.asset_root()))
     except UserError as error:
-        fix = f"vla-bench assets {name}"
-        yield Finding(f"{name} files", False, str(error), fix, card.track == "mini")
+        yield Finding(f"{name} files", False, str(error), required=card.track == "mini")

@@ -12,7 +12,7 @@ VULKAN_FIX = (
 
 
 def probe() -> str:
-    """Names the device that renders.
+    """Says which device renders.
 
     Raises:
         RuntimeError: There is none.
@@ -22,7 +22,7 @@ def probe() -> str:
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     system = sapien.render.RenderSystem(sapien.Device(device))
-    return str(system.device.name)
+    return f"SAPIEN renders on {system.device.name}"
 
 
 def require_vulkan() -> None:

@@ -18,7 +18,7 @@ from vla_bench.policies.expert.seen import UP, world_point, world_rotation
 from vla_bench.policies.expert.stance import stance_ahead
 from vla_bench.policies.expert.target import GRIPPER_FORWARD, Alignment, TcpTarget
 
-REACH: Array = np.array([0.70, 0.0, 0.0])
+REACH: Array = np.array([0.75, 0.0, 0.0])
 """Where the gripper grasps, in base_link (m), but for its height: there the base stays clear of
 fridge and counter, and the arm is near its rest posture."""
 POINTING_DOWN = (Alignment(GRIPPER_FORWARD, -UP),)

@@ -1,50 +1,53 @@
 """Opens a drawer: hooks the closed fingers behind its bar from above and backs up.
 
-The gripper leans back towards the robot, so that the palm stays clear of the worktop while the
-fingers reach into the gap behind the bar; their friction holds the bar in spite of the slant. The
-stance lies on the way the robot already looks; see `close_drawer`.
+The hand leans back towards the robot, so that the palm stays clear of the worktop while the
+fingers reach into the gap behind the bar; their friction holds the bar in spite of the slant. A
+hook needs neither a turn of the wrist, as jaws above and below the bar would, nor a firm grasp.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-import numpy as np
-
-from vla_bench.policies.expert.actuators import GRIPPER_CLOSED
-from vla_bench.policies.expert.base_drive import DriveLimits, drive_straight
-from vla_bench.policies.expert.drawer import UP, Drawer, easy_stance
+from vla_bench.policies.expert.base_drive import DriveLimits
+from vla_bench.policies.expert.drawer import Drawer, DrawerHand, find_stance, miss, out_clear
 from vla_bench.policies.expert.reach import ReachSolver
 from vla_bench.policies.expert.robot_state import RobotState
-from vla_bench.policies.expert.rotations import Array, matrix_from_axes
+from vla_bench.policies.expert.rotations import Array, matrix_about_z, matrix_from_axes
 from vla_bench.policies.expert.script import Action, Script, View
+from vla_bench.policies.expert.seen import UP
 from vla_bench.policies.expert.target import TcpTarget
-from vla_bench.policies.expert.whole_body import PLANNED_BASE, WholeBodyController
+from vla_bench.policies.expert.whole_body import TrackLimits
 
-TILT = 0.52
+TILT = 0.54
 """Angle between the fingers and the vertical (rad)."""
-BEHIND = 0.028
-"""How far behind the bar's middle the hooked tcp is (m)."""
-ABOVE = 0.018
-"""How far above the bar's middle the hooked tcp is (m)."""
+BEHIND, ABOVE = 0.031, 0.005
+"""How far behind and above the bar's middle the hooked tcp is (m). It is aimed low and back, half
+against the panel: aimed at the middle of the gap, a centimetre of error would lose the bar."""
 RAISED = 0.09
 """How far the tcp is drawn back along the fingers before it goes in (m)."""
-NEAR = 0.15
-"""Distance (m) at which the tcp is led straight to its place."""
+STANCE_DISTANCE = 0.85
+"""Distance from the bar (m) at which the search for a stance begins."""
 READY = 0.015
 """Distance from the place above the gap (m) at which the fingers go in."""
 HOOKED = 0.012
 """Distance from the place behind the bar (m) at which the pull begins."""
+INSERTION_STEPS = 15
+"""Control steps after which fingers that do not get all the way in pull anyway."""
 PULL = 0.03
 """How far in front of its place behind the bar the tcp aims while it pulls (m)."""
-OPEN = 0.95
-"""Share of the drawer's travel at which the fingers let go; success takes 0.9."""
-PULL_LIMITS = DriveLimits(speed=0.6)
+OPEN, ENOUGH = 0.95, 0.9
+"""Shares of the travel at which the fingers let go, and above which the drawer counts as open."""
+SLIPPED = 0.03
+"""The fingers have lost the bar when they are this far in front of its middle (m)."""
+PULLING = DriveLimits(speed=0.6)
+INSERTING = TrackLimits(speed=0.6)
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """Where to stand, and the posture with the fingers above the gap and in it."""
+    """Where to stand, and the postures with the fingers above the gap and in it."""
 
     base_pose: Array
     raised: Array
@@ -52,91 +55,68 @@ class _Plan:
 
 
 class OpenDrawer(Script):
-    """Approaches, goes in behind the bar, pulls and returns to rest."""
+    """Approaches, goes in behind the bar, pulls, returns to rest; starts again after a miss."""
 
     def __init__(self) -> None:
-        self._controller = WholeBodyController()
+        self._hand = DrawerHand()
         self._plan: _Plan | None = None
+        self._inserting = 0
         self.phase = "approach"
-        self._steps_in = 0
 
     def act(self, view: View) -> Action:
         """The next action, float32 (13,)."""
-        drawer, robot = Drawer.from_view(view), view.robot
-        self._plan = self._plan or _make_plan(robot, drawer)
+        robot, drawer = view.robot, Drawer.from_view(view)
         self._advance(robot, drawer)
+        plan = self._plan = self._plan or _make_plan(robot, drawer)
         if self.phase == "approach":
-            return self._approach(robot, drawer, self._plan)
+            return self._hand.come(robot, _hook(drawer, raised=RAISED), plan.base_pose, plan.raised)
         if self.phase == "insert":
-            target, base = _hook(drawer), drive_straight(robot, self._plan.base_pose)
-            return self._controller.track(
-                robot, target, base=base, posture=self._plan.hooked, weights=PLANNED_BASE, gripper=GRIPPER_CLOSED
-            )
+            self._inserting += 1
+            return self._hand.come(robot, _hook(drawer), plan.base_pose, plan.hooked, INSERTING)
         if self.phase == "pull":
-            return self._pull(robot, drawer, self._plan)
-        return self._controller.return_to_rest(robot, gripper=GRIPPER_CLOSED)
+            way = drawer.travel - drawer.opening
+            target = _hook(drawer, ahead=PULL)
+            return self._hand.haul(robot, drawer, target, way, plan.hooked, PULLING)
+        return self._hand.rest(robot)
 
     def _advance(self, robot: RobotState, drawer: Drawer) -> None:
         """Goes to the next phase when the present one is done."""
-        tcp = robot.tcp_position
-        if self.phase == "approach" and _distance(_hook(drawer, RAISED), tcp) < READY:
-            self.phase = "insert"
-        self._steps_in = self._steps_in + 1 if self.phase == "insert" else 0
-        if self.phase == "insert" and (_distance(_hook(drawer), tcp) < HOOKED or self._steps_in > 14):
+        if self.phase == "approach" and miss(_hook(drawer, raised=RAISED), robot) < READY:
+            self.phase, self._inserting = "insert", 0
+        hooked = miss(_hook(drawer), robot) < HOOKED or self._inserting >= INSERTION_STEPS
+        if self.phase == "insert" and hooked:
             self.phase = "pull"
-        if self.phase == "pull" and drawer.opening > OPEN * drawer.travel:
+        if self.phase == "pull" and (
+            drawer.opening > OPEN * drawer.travel or _slipped(robot, drawer)
+        ):
             self.phase = "return"
-
-    def _approach(self, robot: RobotState, drawer: Drawer, plan: _Plan) -> Action:
-        """Moves the arm joint by joint and, once near, leads the tcp to its place above the gap."""
-        base = drive_straight(robot, plan.base_pose)
-        target = _hook(drawer, RAISED)
-        if _distance(target, robot.tcp_position) > NEAR:
-            return self._controller.move_joints(robot, plan.raised, base=base, gripper=GRIPPER_CLOSED)
-        return self._controller.track(
-            robot, target, base=base, posture=plan.raised, weights=PLANNED_BASE, gripper=GRIPPER_CLOSED
-        )
-
-    def _pull(self, robot: RobotState, drawer: Drawer, plan: _Plan) -> Action:
-        heading = robot.base_rotation[:, 0]
-        cosine = max(-float(heading @ drawer.outward), 0.5)
-        way = (drawer.travel - drawer.opening) / cosine
-        goal = robot.base_pose - np.array([*(way * heading[:2]), 0.0])
-        hook = _hook(drawer)
-        target = TcpTarget(
-            hook.position + PULL * drawer.outward,
-            hook.rotation,
-            velocity=-robot.forward_speed * cosine * drawer.outward,
-        )
-        base = drive_straight(robot, goal, limits=PULL_LIMITS)
-        return self._controller.track(
-            robot, target, base=base, posture=plan.hooked, weights=PLANNED_BASE, gripper=GRIPPER_CLOSED
-        )
+        missed = drawer.opening < ENOUGH * drawer.travel and out_clear(robot, drawer)
+        if self.phase == "return" and missed:
+            self.phase, self._plan = "approach", None
 
 
-def _hook(drawer: Drawer, raised: float = 0.0) -> TcpTarget:
-    """Returns the tcp behind the bar, drawn back along the fingers by `raised` (m)."""
-    fingers = -np.sin(TILT) * drawer.outward - np.cos(TILT) * UP
-    place = drawer.handle - BEHIND * drawer.outward + ABOVE * UP
+def _hook(drawer: Drawer, *, raised: float = 0.0, ahead: float = 0.0) -> TcpTarget:
+    """Returns the tcp behind the bar, drawn back along the fingers and moved outward (m)."""
+    fingers = -math.sin(TILT) * drawer.outward - math.cos(TILT) * UP
+    place = drawer.handle + (ahead - BEHIND) * drawer.outward + ABOVE * UP
     return TcpTarget(place - raised * fingers, matrix_from_axes(fingers, drawer.along))
 
 
-def _distance(target: TcpTarget, position: Array) -> float:
-    return float(np.linalg.norm(target.position_error(position)))
+def _slipped(robot: RobotState, drawer: Drawer) -> bool:
+    return bool((robot.tcp_position - drawer.handle) @ drawer.outward > SLIPPED)
 
 
 def _make_plan(robot: RobotState, drawer: Drawer) -> _Plan:
-    solver = ReachSolver()
-    hooked = solver.stances(
-        _hook(drawer),
-        robot.base_pose,
-        start=robot.posture,
-        penalty=easy_stance(robot.base_pose, drawer),
-        distances=(0.85,),
-        bearings=(0.0, 0.3, -0.3),
-    )[0]
-    raised = solver.stances(
-        _hook(drawer, RAISED),
-        hooked.base_pose, start=robot.posture, preferred=hooked.posture, distances=(0.85,), bearings=(0.0,)
-    )[0]
-    return _Plan(hooked.base_pose, raised.posture, hooked.posture)
+    hooked = find_stance(robot, drawer, _hook(drawer), STANCE_DISTANCE)
+    raised = _seen_from(hooked.base_pose, _hook(drawer, raised=RAISED))
+    posture = ReachSolver().posture(raised, seeds=[hooked.posture], preferred=hooked.posture)
+    return _Plan(hooked.base_pose, posture.posture, hooked.posture)
+
+
+def _seen_from(base_pose: Array, target: TcpTarget) -> TcpTarget:
+    """Returns a world target with a rotation in the frame of a base pose (3,)."""
+    assert target.rotation is not None
+    into_base = matrix_about_z(-float(base_pose[2]))
+    offset = target.position.copy()
+    offset[:2] -= base_pose[:2]
+    return TcpTarget(into_base @ offset, into_base @ target.rotation)

@@ -20,7 +20,7 @@ TRACKING_RADIUS = 0.15
 """Within this distance (m) of the hover point the tcp is led there in a straight line."""
 HOVER_RADIUS, HOVER_HEIGHT = 0.012, 0.03
 """The gripper comes down once it is this near to the hover point, level and in height (m)."""
-STRAYED = 0.03
+STRAYED = 0.05
 """The gripper goes up again when it is this far beside the grasp on its way down (m)."""
 GRASP_RADIUS = 0.006
 """Distance from the grasp at which the fingers close (m)."""

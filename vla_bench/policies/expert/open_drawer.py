@@ -39,6 +39,8 @@ PULL = 0.03
 """How far in front of its place behind the bar the tcp aims while it pulls (m)."""
 OPEN, ENOUGH = 0.95, 0.9
 """Shares of the travel at which the fingers let go, and above which the drawer counts as open."""
+OUT = 0.05
+"""Height of the tcp above the bar's middle (m) at which the fingertips are out of the gap."""
 SLIPPED = 0.03
 """The fingers have lost the bar when they are this far in front of its middle (m)."""
 PULLING = DriveLimits(speed=0.6)
@@ -55,7 +57,7 @@ class _Plan:
 
 
 class OpenDrawer(Script):
-    """Approaches, goes in behind the bar, pulls, returns to rest; starts again after a miss."""
+    """Approaches, goes in behind the bar, pulls, lets go, returns to rest; starts again after a miss."""
 
     def __init__(self) -> None:
         self._hand = DrawerHand()
@@ -77,6 +79,9 @@ class OpenDrawer(Script):
             way = drawer.travel - drawer.opening
             target = _hook(drawer, ahead=PULL)
             return self._hand.haul(robot, drawer, target, way, plan.hooked, PULLING)
+        if self.phase == "release":
+            target = _hook(drawer, raised=RAISED)
+            return self._hand.come(robot, target, robot.base_pose, plan.raised)
         return self._hand.rest(robot)
 
     def _advance(self, robot: RobotState, drawer: Drawer) -> None:
@@ -89,6 +94,8 @@ class OpenDrawer(Script):
         if self.phase == "pull" and (
             drawer.opening > OPEN * drawer.travel or _slipped(robot, drawer)
         ):
+            self.phase = "release"
+        if self.phase == "release" and robot.tcp_position[2] > drawer.handle[2] + OUT:
             self.phase = "return"
         missed = drawer.opening < ENOUGH * drawer.travel and out_clear(robot, drawer)
         if self.phase == "return" and missed:

@@ -68,8 +68,9 @@ UNHOOK_LEAD, UNHOOK_RISE = 0.2, 0.1
 RETREAT = 0.3
 """How far the base backs off while the arm returns (m)."""
 CLOSE_STEPS, UNHOOK_STEPS, PATIENCE = 5, 6, 60
-"""Control steps after which closing, unhooking, and any other phase, end in any case."""
+"""Control steps after which closing, unhooking, and reaching or swinging, end in any case."""
 LIMITS = TrackLimits(base_yaw_rate=2.5)
+"""The base may turn faster than usual: the swing is mostly a turn of the base."""
 
 
 class OpenFridge(Script):

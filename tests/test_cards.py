@@ -79,3 +79,11 @@ def test_digest_does_not_depend_on_where_the_card_lies(tmp_path):
     (tmp_path / "b").mkdir()
     first = load_card(PolicyCard, write(tmp_path / "a", CARD))
     assert first.digest == load_card(PolicyCard, write(tmp_path / "b", CARD)).digest
+
+
+def test_temporal_ensembling_is_an_option(tmp_path):
+    card = load_card(PolicyCard, write(tmp_path, CARD))
+    assert card.override({"temporal_ensembling": "0.01"}).temporal_ensembling == 0.01
+    assert card.override({"temporal_ensembling": "off"}).temporal_ensembling is None
+    with pytest.raises(UserError, match="expected a number >= 0, or off"):
+        card.override({"temporal_ensembling": "much"})

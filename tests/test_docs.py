@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from vla_bench.items import WorkItem
 from vla_bench.records import EpisodeRecord, RunManifest
 
 ROOT = Path(__file__).parent.parent
@@ -20,7 +21,7 @@ def table(model):
 
 def test_records_page_lists_every_field():
     page = (ROOT / "docs" / "records.md").read_text()
-    for model in (EpisodeRecord, RunManifest):
+    for model in (EpisodeRecord, RunManifest, WorkItem):
         assert table(model) in page, f"docs/records.md should hold:\n{table(model)}"
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -171,7 +171,7 @@ def hardware() -> dict[str, str | int]:
 
 
 class RunFolder:
-    """A run on disk: `manifest.json`, `episodes.jsonl` (append-only), `videos/`.
+    """A run on disk: `manifest.json`, `items.jsonl`, `episodes.jsonl` (append-only), `videos/`.
 
     Use as a context manager to write: it holds the folder's lock, so that two runs cannot mix.
     """
@@ -181,6 +181,7 @@ class RunFolder:
         self.episodes = path / "episodes.jsonl"
         self.videos = path / "videos"
         self._manifest = path / "manifest.json"
+        self._items = path / "items.jsonl"
         self._lock = FileLock(path / ".lock", timeout=0)
 
     def __enter__(self) -> Self:
@@ -223,8 +224,8 @@ class RunFolder:
                 f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
             ) from None
 
-    def open_run(self, manifest: RunManifest) -> None:
-        """Starts or resumes the run that the manifest describes.
+    def open_run(self, manifest: RunManifest, items: Sequence[WorkItem]) -> None:
+        """Starts or resumes the run of some items that the manifest describes.
 
         Raises:
             UserError: The folder holds another run.
@@ -236,10 +237,12 @@ class RunFolder:
                     f"{self.path} holds another run ({_difference(old, manifest)}); "
                     f"give another --out"
                 )
-        temporary = self._manifest.with_suffix(".tmp")
-        with _writing(temporary):
-            temporary.write_text(manifest.model_dump_json(indent=2) + "\n")
-            temporary.replace(self._manifest)
+        _replace(self._items, "".join(item.model_dump_json() + "\n" for item in items))
+        _replace(self._manifest, manifest.model_dump_json(indent=2) + "\n")
+
+    def items(self) -> list[WorkItem]:
+        """The items of the run, in order."""
+        return [WorkItem.model_validate_json(line) for line in self._items.read_text().splitlines()]
 
     def repair(self) -> bool:
         """Cuts off a last line that a killed process left unfinished; returns whether there was one."""
@@ -312,6 +315,14 @@ def _writing(path: Path) -> Iterator[None]:
             f"cannot write {path} ({error.strerror}); earlier records are intact. Free some space or "
             f"give another --out, then run the same command again"
         ) from None
+
+
+def _replace(path: Path, text: str) -> None:
+    """Writes a whole file or leaves the old one."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    with _writing(temporary):
+        temporary.write_text(text)
+        temporary.replace(path)
 
 
 def _difference(old: RunManifest, new: RunManifest) -> str:

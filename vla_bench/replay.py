@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vla_bench.errors import UserError, nearest
-from vla_bench.items import WorkItem
-from vla_bench.records import EpisodeRecord, RunFolder, RunManifest
+from vla_bench.records import EpisodeRecord, RunFolder
 from vla_bench.registry import make_policy, make_suite
 from vla_bench.rollout import Settings, play
-from vla_bench.suites.base import Suite
 from vla_bench.video import VideoWriter
 
 
@@ -34,14 +32,14 @@ def replay_item(run_folder: Path, name: str, out: Path | None = None) -> Replay:
         out: Video file; None for one in the run folder.
 
     Raises:
-        UserError: There is no such record, or the suite's files have changed.
+        UserError: There is no such record.
     """
     folder = RunFolder(run_folder)
     manifest = folder.manifest
     recorded = _find(folder.records(), name)
     suite = make_suite(manifest.suite)
     suite.prepare()
-    item = _item(suite, manifest, recorded)
+    item = next(item for item in folder.items() if item.digest == recorded.item)
     policy = make_policy(manifest.policy, manifest.suite)
     env = suite.make_env(item.task, manifest.policy.inputs.images, "rgb_array")
     video = out or folder.video(item)
@@ -65,14 +63,3 @@ def _find(records: Sequence[EpisodeRecord], name: str) -> EpisodeRecord:
     if len(found) > 1:
         raise UserError(f"{name} is the start of {len(found)} items; give more digits")
     raise UserError(f"no record of item {name!r}; {nearest(name, places)}")
-
-
-def _item(suite: Suite, manifest: RunManifest, record: EpisodeRecord) -> WorkItem:
-    items = suite.items(record.task, seed=manifest.seed)
-    for item in items:
-        if item.digest == record.item:
-            return item
-    raise UserError(
-        f"item {record.item} is not among the items of {manifest.suite.name} on this machine: "
-        f"its files have changed since the run"
-    )

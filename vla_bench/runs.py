@@ -112,7 +112,7 @@ def execute(run: PlannedRun, on_record: OnRecord | None = None) -> list[EpisodeR
     """
     wanted = {item.digest: item for item in run.items}
     with run.folder as folder:
-        folder.open_run(run.manifest)
+        folder.open_run(run.manifest, run.items)
         folder.repair()
         done = {r.item: r for r in folder.records() if r.item in wanted}
         for record in done.values():

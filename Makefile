@@ -10,12 +10,12 @@ setup: $(VENV)/installed
 $(VENV)/installed: pyproject.toml .ci/system-packages
 	@sh .ci/system-packages
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[dev,parity]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[ms-hab,dev,parity]'
 	@touch $@
 
 demo: setup  ## the main job on the embedded mini world: a success table and a film
 	@$(BIN)/vla-bench run --policy expert --suite ms-hab-mini --episodes 3 --trials 1 --out results/runs/demo
-	@$(BIN)/vla-bench replay results/runs/demo close-drawer/0/0
+	@$(BIN)/vla-bench replay results/runs/demo open-fridge/0/1
 
 lint: setup
 	@$(BIN)/ruff check --quiet .

@@ -48,7 +48,10 @@ def test_a_class_beside_its_card(tmp_path, line):
         ("./nowhere.py:Lift", "there is no"),
         ("./broken.py:Lift", "cannot be imported: NameError"),
         ("./lift.py:Lfit", "is not a Policy class"),
-        ("no_such_package.lift:Lift", "needs the module 'no_such_package'; install it"),
+        (
+            "no_such_package.lift:Lift",
+            "needs the module 'no_such_package'; install the package that holds it",
+        ),
     ],
 )
 def test_a_wrong_adapter_is_one_clear_line(tmp_path, line, adapter, said):

@@ -46,7 +46,7 @@ def _package(name: str) -> Finding:
     try:
         return Finding(name, True, metadata.version(name))
     except metadata.PackageNotFoundError:
-        return Finding(name, False, "not installed", "pip install -e .")
+        return Finding(name, False, "not installed", "pip install 'vla-bench[ms-hab]'")
 
 
 def _renderer() -> Finding:

@@ -64,9 +64,13 @@ def _import(card: Card, module_name: str) -> ModuleType:
     try:
         return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        raise UserError(
-            f"{card.path}: adapter {card.adapter!r} needs the module {error.name!r}; install it"
-        ) from None
+        raise UserError(f"{card.name} needs the module {error.name!r}; {_install(card)}") from None
+
+
+def _install(card: Card) -> str:
+    if card.adapter in SUITES:
+        return f"run `pip install 'vla-bench[{card.adapter}]'`"
+    return "install the package that holds it"
 
 
 def _import_file(path: Path, card: Card) -> ModuleType:

@@ -72,19 +72,6 @@ class _Clock:
             self.spent[name] += time.perf_counter() - start
 
 
-@dataclass
-class _Progress:
-    """What an episode has come to so far."""
-
-    steps: int = 0
-    first_success: int | None = None
-    holds: bool = False
-    queries: int = 0
-    error: str | None = None
-    states: hashlib._Hash = field(default_factory=hashlib.sha256)
-    actions: hashlib._Hash = field(default_factory=hashlib.sha256)
-
-
 def play(
     env: SuiteEnv,
     policy: Policy,
@@ -111,81 +98,108 @@ def play(
         UserError: A chunk has the wrong shape: no episode of this policy could be right.
         Exception: Whatever the simulator raises; the executor retries the item.
     """
-    wall, cpu = time.perf_counter(), time.process_time()
-    clock, progress = _Clock(), _Progress()
-    with clock("simulation_s"):
-        env.begin(item)
-    probe = env.world_probe()
-    progress.states.update(env.state_bytes())
-    if frame_sink is not None:
-        frame_sink(env)
+    episode = _Episode(env, policy, item, settings, frame_sink)
+    episode.begin()
     try:
-        with clock("policy_s"), _contract():
-            policy.reset(item)
-        _steps(env, policy, item, settings, clock, progress, frame_sink)
+        episode.run()
     except PolicyError as error:
-        progress.error = str(error)
-    success, reason = _outcome(progress, settings)
-    return EpisodeRecord.of(
-        item,
-        policy.card.name,
-        success=success,
-        reason=reason,
-        steps=progress.steps,
-        first_success=progress.first_success,
-        horizon=settings.horizon,
-        queries=progress.queries,
-        probe=probe,
-        states=progress.states.hexdigest()[:16],
-        actions=progress.actions.hexdigest()[:16],
-        error=progress.error,
-        wall_s=time.perf_counter() - wall,
-        cpu_s=time.process_time() - cpu,
-        **clock.spent,
-    )
+        episode.error = str(error)
+    return episode.record()
 
 
-def _steps(
-    env: SuiteEnv,
-    policy: Policy,
-    item: WorkItem,
-    settings: Settings,
-    clock: _Clock,
-    progress: _Progress,
-    frame_sink: FrameSink | None,
-) -> None:
-    chunks = ChunkPlayer(settings.horizon, settings.temporal_ensembling)
-    observation: Observation | None = None
-    while progress.steps < settings.max_steps:
-        step = progress.steps
-        if settings.observe_every_step or policy.corrects or chunks.due(step):
-            with clock("observation_s"):
-                observation = _shown(env.observe(), item, step, settings.inputs)
-        assert observation is not None
-        with clock("policy_s"):
-            if chunks.due(step):
-                chunks.add(step, _plan(policy, observation))
-                progress.queries += 1
-            action = _next_action(policy, chunks, observation, step)
-        progress.actions.update(action.tobytes())
-        with clock("simulation_s"):
-            progress.holds = env.advance(action)
-        progress.steps = step + 1
-        progress.states.update(env.state_bytes())
-        if frame_sink is not None:
-            frame_sink(env)
-        if progress.holds and progress.first_success is None:
-            progress.first_success = progress.steps
-            if settings.outcome == "latched":
+@dataclass
+class _Episode:
+    """One rollout, and what it has come to so far."""
+
+    env: SuiteEnv
+    policy: Policy
+    item: WorkItem
+    settings: Settings
+    frame_sink: FrameSink | None
+    steps: int = 0
+    first_success: int | None = None
+    holds: bool = False
+    """Whether the success conditions held after the last step."""
+    queries: int = 0
+    error: str | None = None
+    probe: str = ""
+
+    def __post_init__(self) -> None:
+        self.wall, self.cpu = time.perf_counter(), time.process_time()
+        self.clock = _Clock()
+        self.states, self.actions = hashlib.sha256(), hashlib.sha256()
+
+    def begin(self) -> None:
+        """Sets up the world."""
+        with self.clock("simulation_s"):
+            self.env.begin(self.item)
+        self.probe = self.env.world_probe()
+        self._note_state()
+
+    def run(self) -> None:
+        """Plays step after step until the outcome is settled."""
+        settings, policy = self.settings, self.policy
+        with self.clock("policy_s"), _contract():
+            policy.reset(self.item)
+        chunks = ChunkPlayer(settings.horizon, settings.temporal_ensembling)
+        while self.steps < settings.max_steps:
+            if settings.observe_every_step or policy.corrects or chunks.due(self.steps):
+                observation = self._observe()
+            with self.clock("policy_s"):
+                if chunks.due(self.steps):
+                    chunks.add(self.steps, _plan(policy, observation))
+                    self.queries += 1
+                action = _next_action(policy, chunks, observation, self.steps)
+            self._step(action)
+            if self.holds and settings.outcome == "latched":
                 return
 
+    def _observe(self) -> Observation:
+        with self.clock("observation_s"):
+            raw = self.env.observe()
+            return _shown(raw, self.item, self.steps, self.settings.inputs)
 
-def _outcome(progress: _Progress, settings: Settings) -> tuple[bool, Reason]:
-    if progress.error is not None:
-        return False, "policy_error"
-    latched = settings.outcome == "latched"
-    success = progress.first_success is not None if latched else progress.holds
-    return success, "success" if success else "timeout"
+    def _step(self, action: Action) -> None:
+        self.actions.update(action.tobytes())
+        with self.clock("simulation_s"):
+            self.holds = self.env.advance(action)
+        self.steps += 1
+        self._note_state()
+        if self.holds and self.first_success is None:
+            self.first_success = self.steps
+
+    def _note_state(self) -> None:
+        self.states.update(self.env.state_bytes())
+        if self.frame_sink is not None:
+            self.frame_sink(self.env)
+
+    def record(self) -> EpisodeRecord:
+        """The record of the episode as it stands."""
+        success, reason = self._outcome()
+        return EpisodeRecord.of(
+            self.item,
+            self.policy.card.name,
+            success=success,
+            reason=reason,
+            steps=self.steps,
+            first_success=self.first_success,
+            horizon=self.settings.horizon,
+            queries=self.queries,
+            probe=self.probe,
+            states=self.states.hexdigest()[:16],
+            actions=self.actions.hexdigest()[:16],
+            error=self.error,
+            wall_s=time.perf_counter() - self.wall,
+            cpu_s=time.process_time() - self.cpu,
+            **self.clock.spent,
+        )
+
+    def _outcome(self) -> tuple[bool, Reason]:
+        if self.error is not None:
+            return False, "policy_error"
+        latched = self.settings.outcome == "latched"
+        success = self.first_success is not None if latched else self.holds
+        return success, "success" if success else "timeout"
 
 
 def _shown(raw: RawObservation, item: WorkItem, step: int, inputs: PolicyInputs) -> Observation:
@@ -204,12 +218,7 @@ def _plan(policy: Policy, observation: Observation) -> NDArray[np.float32]:
     """One chunk, float32 (chunk length, action size)."""
     with _contract():
         chunks = np.asarray(policy.plan([observation]), dtype=np.float32)
-    expected = (1, policy.card.chunk_length, policy.action_size)
-    if chunks.shape != expected:
-        raise UserError(
-            f"policy {policy.card.name}: plan returned shape {chunks.shape}, expected {expected} "
-            f"(batch, chunk length, action size); mend {policy.card.adapter} or its card"
-        )
+    _check_shape(policy, "plan", chunks, (1, policy.card.chunk_length, policy.action_size))
     chunk: NDArray[np.float32] = chunks[0]
     return chunk
 
@@ -220,12 +229,23 @@ def _next_action(
     action = chunks.action(step)
     if policy.corrects:
         with _contract():
-            action = policy.correct(observation, action, chunks.age(step))
+            action = np.asarray(policy.correct(observation, action, chunks.age(step)), np.float32)
+        _check_shape(policy, "correct", action, (policy.action_size,))
     if not np.all(np.isfinite(action)):
         raise PolicyError(
             f"action at step {step} is not finite: entries {_positions(~np.isfinite(action))}"
         )
     return action
+
+
+def _check_shape(
+    policy: Policy, method: str, array: NDArray[np.float32], expected: tuple[int, ...]
+) -> None:
+    if array.shape != expected:
+        raise UserError(
+            f"policy {policy.card.name}: {method} returned shape {array.shape}, expected {expected}; "
+            f"mend {policy.card.adapter}, or chunk_length and action on its card"
+        )
 
 
 def _positions(mask: NDArray[np.bool_]) -> Sequence[int]:

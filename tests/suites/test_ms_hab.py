@@ -183,6 +183,28 @@ def test_train_and_val_share_no_apartment():
     assert not scenes[0] & scenes[1]
 
 
+def test_the_real_suite_reads_the_same_formats(vla_bench, suite, tmp_path):
+    run = vla_bench(
+        *("run", "--policy", "hold", "--suite", "ms-hab", "--tasks", "close-drawer"),
+        *("--episodes", "2", "--trials", "1", "--out", "out"),
+        MS_ASSET_DIR=str(suite.asset_root()),
+    )
+    assert run.returncode == 0, run.stderr
+    assert "0/2" in run.stdout
+
+
+def test_a_missing_simulator_is_one_line(vla_bench, tmp_path):
+    (tmp_path / "mani_skill.py").write_text(
+        "raise ModuleNotFoundError(\"No module named 'mani_skill'\", name='mani_skill')"
+    )
+    failed = vla_bench(
+        *("run", "--policy", "hold", "--suite", "ms-hab-mini"), PYTHONPATH=str(tmp_path)
+    )
+    assert failed.returncode == 1
+    assert "pip install 'vla-bench[ms-hab]'" in failed.stderr
+    assert len(failed.stderr.splitlines()) == 1
+
+
 def test_missing_assets_are_one_line(vla_bench, tmp_path):
     failed = vla_bench(
         "run", "--policy", "hold", "--suite", "ms-hab", MS_ASSET_DIR=str(tmp_path / "none")

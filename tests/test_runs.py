@@ -1,4 +1,5 @@
 import json
+import os
 import random
 import resource
 import signal
@@ -57,7 +58,7 @@ def test_killed_and_run_again(tmp_path, vla_bench, pause):
     assert whole.returncode == 0, whole.stderr
     command = [sys.executable, "-m", "vla_bench", *RUN, "--out", str(tmp_path / "killed")]
     process = subprocess.Popen(
-        command, env={**__import__("os").environ, "TOY_PAUSE": "0.1"}, stdout=subprocess.DEVNULL
+        command, env={**os.environ, "TOY_PAUSE": "0.1"}, stdout=subprocess.DEVNULL
     )
     log = tmp_path / "killed" / "episodes.jsonl"
     while not log.exists():
@@ -175,9 +176,15 @@ def test_mismatches_are_found_before_the_first_episode(tmp_path):
 
 def test_interrupted(tmp_path):
     command = [sys.executable, "-m", "vla_bench", *RUN, "--out", str(tmp_path)]
-    environment = {**__import__("os").environ, "TOY_PAUSE": "0.3"}
+    environment = {**os.environ, "TOY_PAUSE": "0.3"}
     process = subprocess.Popen(
-        command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        command,
+        env=environment,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        # A test run started in the background of a shell inherits an ignored SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not (tmp_path / "episodes.jsonl").exists():
         time.sleep(0.01)

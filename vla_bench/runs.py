@@ -105,7 +105,7 @@ def execute(run: PlannedRun, on_record: OnRecord | None = None) -> list[EpisodeR
 
     Args:
         run: A planned run.
-        on_record: Called with each record, those of an earlier session included.
+        on_record: Called with each record, those of an earlier start included.
 
     Returns:
         The records of all items of the run, in the order of the items.

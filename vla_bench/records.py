@@ -21,6 +21,8 @@ from vla_bench.errors import UserError
 from vla_bench.items import WorkItem, digest
 
 Reason = Literal["success", "timeout", "policy_error", "harness_error"]
+LOCK_TIMEOUT_S = 5
+"""A killed process holds its lock for a moment longer, until the system has taken it down."""
 TIMES = frozenset({"wall_s", "cpu_s", "policy_s", "simulation_s", "observation_s"})
 """Fields that differ between two runs of the same item; all others do not."""
 
@@ -182,7 +184,7 @@ class RunFolder:
         self.videos = path / "videos"
         self._manifest = path / "manifest.json"
         self._items = path / "items.jsonl"
-        self._lock = FileLock(path / ".lock", timeout=0)
+        self._lock = FileLock(path / ".lock", timeout=LOCK_TIMEOUT_S)
 
     def __enter__(self) -> Self:
         try:

@@ -31,14 +31,14 @@ DOWNLOADS = (
         name="ReplicaCADRearrange",
         repository="haosulab/ReplicaCADRearrange",
         target=REPLICA_CAD / "rearrange",
-        licence="see the page",
+        licence="stated on the page",
         archive="rearrange.zip",
     ),
     Download(
         name="YCB",
         repository="haosulab/ManiSkill2",
         target=YCB,
-        licence="CC-BY-4.0",
+        licence="stated on the page",
         archive="data/mani_skill2_ycb.zip",
     ),
 )

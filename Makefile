@@ -8,8 +8,8 @@ BIN := $(VENV)/bin
 setup: $(VENV)/installed
 
 $(VENV)/installed: pyproject.toml .ci/system-packages
-	@sh .ci/system-packages
-	@$(PYTHON) -m venv $(VENV)
+	@PYTHON=$(PYTHON) sh .ci/system-packages
+	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[ms-hab,dev,parity]'
 	@touch $@
 

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import random
@@ -7,12 +8,15 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
+from tests.conftest import TOY
 from vla_bench import RunFolder, RunSpec, execute, plan_run
 from vla_bench.errors import MismatchError, UserError
 from vla_bench.execution.inline import InlineExecutor
 from vla_bench.registry import make_policy
+from vla_bench.reports.tables import success_rows
 from vla_bench.rollout import Settings
 
 RUN = ("run", "--policy", "walker", "--suite", "line", "--episodes", "6", "--trials", "1")
@@ -49,6 +53,44 @@ def test_running_again_plays_nothing_again(tmp_path):
 def test_a_run_can_grow(tmp_path):
     execute(plan_run(spec(tmp_path, episodes=2, tasks=["go-on"])))
     assert len(execute(plan_run(spec(tmp_path)))) == 24
+    assert len(RunFolder(tmp_path).records()) == 24
+
+
+def test_a_smaller_request_drops_nothing(tmp_path):
+    execute(plan_run(spec(tmp_path)))
+    before = {name: (tmp_path / name).read_bytes() for name in ("items.jsonl", "manifest.json")}
+    asked = execute(plan_run(spec(tmp_path, episodes=2, trials=1, tasks=["go-on"])))
+    assert len(asked) == 2
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
+    rows = success_rows(RunFolder(tmp_path).items(), RunFolder(tmp_path).records())
+    assert [(r.task, r.episodes, r.missing) for r in rows] == [
+        ("go-right", 12, 0),
+        ("go-on", 12, 0),
+    ]
+
+
+def test_a_run_does_not_go_on_under_another_engine(tmp_path):
+    card = (TOY / "suites" / "line.toml").read_text()
+    (tmp_path / "line.toml").write_text(
+        card.replace("[engine]", f'[engine]\nnumpy = "{np.__version__}"').replace(
+            "../toy.py", str(TOY / "toy.py")
+        )
+    )
+    planned = plan_run(spec(tmp_path / "r", suite=str(tmp_path / "line.toml")))
+    execute(planned)
+    versions = {**planned.manifest.versions, "numpy": "0.1"}
+    moved = planned.manifest.model_copy(update={"versions": versions})
+    with pytest.raises(UserError, match=r"engine .*, now \{'numpy': '0.1'\}"):
+        execute(dataclasses.replace(planned, manifest=moved))
+
+
+def test_a_run_does_not_go_on_with_other_initial_states(tmp_path):
+    planned = plan_run(spec(tmp_path))
+    execute(planned)
+    moved = planned.items[3].model_copy(update={"initial_state": {"lane": "lane-9", "distance": 9}})
+    items = [moved if item == planned.items[3] else item for item in planned.items]
+    with pytest.raises(UserError, match="go-right 0/3 is another episode than when"):
+        execute(dataclasses.replace(planned, items=items))
     assert len(RunFolder(tmp_path).records()) == 24
 
 

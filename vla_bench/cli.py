@@ -213,8 +213,8 @@ def _show(path: Path) -> int:
     from vla_bench.reports import tables
 
     folder = RunFolder(path)
-    manifest, records = folder.manifest, folder.records()
-    rows = tables.success_rows(manifest, records)
+    manifest = folder.manifest
+    rows = tables.success_rows(folder.items(), folder.records())
     table = Table(title=f"{manifest.policy.name} on {manifest.suite.name}, H={manifest.horizon}")
     for column in tables.HEADER:
         table.add_column(column, justify="left" if column == "task" else "right")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from importlib import metadata
 
 from vla_bench.cards import PolicyCard, SuiteCard
 from vla_bench.errors import nearest
+from vla_bench.machine import installed_version
 
 
 def mismatches(policy: PolicyCard, suite: SuiteCard) -> list[str]:
@@ -69,10 +69,7 @@ def _action(policy: PolicyCard, suite: SuiteCard) -> Iterator[str]:
 def engine(suite: SuiteCard) -> Iterator[str]:
     """Packages whose version is not the one that the suite's protocol is pinned to."""
     for name, version in suite.engine.items():
-        try:
-            found = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found = "none"
+        found = installed_version(name)
         if found != version:
             yield (
                 f"{suite.name} is pinned to {name} {version}, found {found}; "

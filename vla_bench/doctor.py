@@ -6,11 +6,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import metadata
 
 from vla_bench.cards import SuiteCard, find_cards, load_card
 from vla_bench.compatibility import engine
 from vla_bench.errors import UserError
+from vla_bench.machine import installed_version
 from vla_bench.registry import make_suite
 from vla_bench.suites.vulkan import VULKAN_FIX
 
@@ -43,10 +43,8 @@ def findings() -> Iterator[Finding]:
 
 
 def _package(name: str) -> Finding:
-    try:
-        return Finding(name, True, metadata.version(name))
-    except metadata.PackageNotFoundError:
-        return Finding(name, False, "not installed", "pip install 'vla-bench[ms-hab]'")
+    version = installed_version(name)
+    return Finding(name, version != "none", version, "pip install 'vla-bench[ms-hab]'")
 
 
 def _renderer() -> Finding:

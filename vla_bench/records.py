@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import platform
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -18,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vla_bench.cards import PolicyCard, SuiteCard
 from vla_bench.errors import UserError
-from vla_bench.items import WorkItem, digest
+from vla_bench.items import WorkItem, digest, group_by_task, items_digest
 
 Reason = Literal["success", "timeout", "policy_error", "harness_error"]
 LOCK_TIMEOUT_S = 5
@@ -111,7 +108,7 @@ class EpisodeRecord(BaseModel):
 
 
 class RunManifest(BaseModel):
-    """What a run is a run of. Written once, before the first episode."""
+    """What a run is a run of. Written before the first episode; grows with the run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -123,14 +120,8 @@ class RunManifest(BaseModel):
     """Seed of the run."""
     horizon: int
     """Execution horizon H."""
-    tasks: list[str]
-    """Tasks, in the order of the suite's card."""
-    episodes: int
-    """Episodes per task and trial."""
-    trials: int
-    """Trials per task."""
     items: dict[str, str]
-    """Task -> digest of its ordered items."""
+    """Task -> digest of its ordered items; `items.jsonl` lists them."""
     mismatches: list[str]
     """Mismatches that `--allow-mismatch` let pass; such a run is not comparable with others."""
     versions: dict[str, str]
@@ -146,30 +137,14 @@ class RunManifest(BaseModel):
                 "suite": self.suite.digest,
                 "seed": self.seed,
                 "horizon": self.horizon,
+                "engine": self.engine,
             }
         )
 
-
-def installed_versions(engine: Mapping[str, str]) -> dict[str, str]:
-    """Versions of Python, of this package and of whatever can move a score."""
-    names = sorted({"vla-bench", "numpy", "torch", "gymnasium", *engine})
-    found = {"python": platform.python_version()}
-    for name in names:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
-
-
-def hardware() -> dict[str, str | int]:
-    """What the manifest says about the machine."""
-    return {
-        "machine": platform.machine(),
-        "system": platform.platform(),
-        "cpus": os.cpu_count() or 0,
-        "byteorder": sys.byteorder,
-    }
+    @property
+    def engine(self) -> dict[str, str]:
+        """Installed versions of the packages that the suite is pinned to."""
+        return {name: self.versions[name] for name in self.suite.engine}
 
 
 class RunFolder:
@@ -227,10 +202,14 @@ class RunFolder:
             ) from None
 
     def open_run(self, manifest: RunManifest, items: Sequence[WorkItem]) -> None:
-        """Starts or resumes the run of some items that the manifest describes.
+        """Starts the run of some items, or adds them to the run that is there.
+
+        Args:
+            manifest: What the run is a run of; its `items` are filled in here.
+            items: The items to be played, in order.
 
         Raises:
-            UserError: The folder holds another run.
+            UserError: The folder holds another run, or the suite's files have changed since.
         """
         if self._manifest.exists():
             old = self.manifest
@@ -239,11 +218,16 @@ class RunFolder:
                     f"{self.path} holds another run ({_difference(old, manifest)}); "
                     f"give another --out"
                 )
+            items = _merged(self.items(), items, manifest.suite)
+        digests = {task: items_digest(part) for task, part in group_by_task(items).items()}
+        manifest = manifest.model_copy(update={"items": digests})
         _replace(self._items, "".join(item.model_dump_json() + "\n" for item in items))
         _replace(self._manifest, manifest.model_dump_json(indent=2) + "\n")
 
     def items(self) -> list[WorkItem]:
         """The items of the run, in order."""
+        if not self._items.is_file():
+            raise UserError(f"{self.path} is not a run folder: it has no items.jsonl")
         return [WorkItem.model_validate_json(line) for line in self._items.read_text().splitlines()]
 
     def repair(self) -> bool:
@@ -327,6 +311,20 @@ def _replace(path: Path, text: str) -> None:
         temporary.replace(path)
 
 
+def _merged(old: Sequence[WorkItem], new: Sequence[WorkItem], suite: SuiteCard) -> list[WorkItem]:
+    """The items of both, in the order of task, trial and index."""
+    places: dict[tuple[int, int, int], WorkItem] = {}
+    tasks = list(suite.tasks)
+    for item in [*old, *new]:
+        place = (tasks.index(item.task), item.trial, item.index)
+        if places.setdefault(place, item) != item:
+            raise UserError(
+                f"{item.task} {item.trial}/{item.index} is another episode than when the run was "
+                f"started: the files of {suite.name} have changed; give another --out"
+            )
+    return [places[place] for place in sorted(places)]
+
+
 def _difference(old: RunManifest, new: RunManifest) -> str:
     for name, before, after in (
         ("policy", old.policy.name, new.policy.name),
@@ -335,6 +333,7 @@ def _difference(old: RunManifest, new: RunManifest) -> str:
         ("horizon", old.horizon, new.horizon),
         ("policy card", old.policy.digest, new.policy.digest),
         ("suite card", old.suite.digest, new.suite.digest),
+        ("engine", old.engine, new.engine),
     ):
         if before != after:
             return f"{name} {before}, now {after}"

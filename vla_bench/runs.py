@@ -10,14 +10,9 @@ from vla_bench.cards import PolicyCard, SuiteCard, load_card
 from vla_bench.compatibility import mismatches
 from vla_bench.errors import MismatchError, UserError, nearest
 from vla_bench.execution.inline import InlineExecutor, VideoChoice
-from vla_bench.items import WorkItem, items_digest
-from vla_bench.records import (
-    EpisodeRecord,
-    RunFolder,
-    RunManifest,
-    hardware,
-    installed_versions,
-)
+from vla_bench.items import WorkItem
+from vla_bench.machine import hardware, installed_versions
+from vla_bench.records import EpisodeRecord, RunFolder, RunManifest
 from vla_bench.registry import make_policy, make_suite
 from vla_bench.rollout import Settings
 from vla_bench.suites.base import Suite
@@ -78,26 +73,23 @@ def plan_run(spec: RunSpec) -> PlannedRun:
         raise MismatchError("; ".join(found) + " (or pass --allow-mismatch)")
     suite = make_suite(suite_card)
     suite.prepare()
-    items = {
-        task: suite.items(task, seed=spec.seed, episodes=spec.episodes, trials=spec.trials)
+    items = [
+        item
         for task in tasks
-    }
+        for item in suite.items(task, seed=spec.seed, episodes=spec.episodes, trials=spec.trials)
+    ]
     manifest = RunManifest(
         policy=policy.portable(),
         suite=suite_card.portable(),
         seed=spec.seed,
         horizon=horizon,
-        tasks=tasks,
-        episodes=spec.episodes or suite_card.episodes,
-        trials=spec.trials or suite_card.trials,
-        items={task: items_digest(of_task) for task, of_task in items.items()},
+        items={},
         mismatches=found,
         versions=installed_versions(suite_card.engine),
         hardware=hardware(),
     )
     folder = RunFolder(spec.out or _default_folder(manifest))
-    flat = [item for of_task in items.values() for item in of_task]
-    return PlannedRun(suite, manifest, flat, folder, spec.video)
+    return PlannedRun(suite, manifest, items, folder, spec.video)
 
 
 def execute(run: PlannedRun, on_record: OnRecord | None = None) -> list[EpisodeRecord]:
@@ -124,23 +116,12 @@ def execute(run: PlannedRun, on_record: OnRecord | None = None) -> list[EpisodeR
             executor = InlineExecutor(
                 run.suite, policy, Settings.of(run.manifest), folder, run.video
             )
-            for record in executor.run(in_playing_order(left)):
+            for record in executor.run(left):
                 folder.append(record)
                 done[record.item] = record
                 if on_record is not None:
                     on_record(record)
     return [done[digest] for digest in wanted]
-
-
-def in_playing_order(items: Sequence[WorkItem]) -> list[WorkItem]:
-    """Items with like initial states one after the other, so that worlds are rarely rebuilt."""
-    order = {task: n for n, task in enumerate(dict.fromkeys(item.task for item in items))}
-
-    def key(item: WorkItem) -> tuple[int, list[str], int, int]:
-        names = [value for value in item.initial_state.values() if isinstance(value, str)]
-        return order[item.task], names[:2], item.trial, item.index
-
-    return sorted(items, key=key)
 
 
 def _retried(record: EpisodeRecord) -> bool:

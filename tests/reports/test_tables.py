@@ -32,7 +32,7 @@ def test_wilson_covers_what_it_claims():
 def test_rows_count_what_the_records_say(tmp_path):
     run = plan_run(RunSpec(policy="walker", suite="line", episodes=10, out=tmp_path))
     records = execute(run)
-    rows = success_rows(run.manifest, records)
+    rows = success_rows(run.items, records)
     for row in rows:
         of_task = [r for r in records if r.task == row.task]
         won = [r.first_success for r in of_task if r.success]
@@ -41,5 +41,5 @@ def test_rows_count_what_the_records_say(tmp_path):
     page = markdown(run.folder)
     assert " | ".join(cells(rows[0])) in page
     assert "never to be ranked" in page
-    missing = success_rows(run.manifest, records[:25])
+    missing = success_rows(run.items, records[:25])
     assert [row.missing for row in missing] == [0, 15]

@@ -18,6 +18,7 @@ from vla_bench import Policy, Settings, load_card, make_policy, make_suite, play
 from vla_bench.cards import PolicyCard, SuiteCard
 from vla_bench.environments import environment_id
 from vla_bench.items import items_digest
+from vla_bench.suites.ms_hab.mini import MINI_WORLD_VERSION
 
 GOLDEN = Path(__file__).with_name("ms_hab_mini_golden.json")
 TASKS = list(load_card(SuiteCard, "ms-hab-mini").tasks)
@@ -159,6 +160,10 @@ def test_manifest_is_pinned_and_covers_the_apartments(suite, task):
     states = suite.manifest(task)
     assert len({json.dumps(s, sort_keys=True) for s in states}) == len(states) == 300
     assert len({s["scene"] for s in states[:4]}) == 4
+
+
+def test_a_changed_world_is_a_new_version_of_the_suite(suite):
+    assert suite.card.version == MINI_WORLD_VERSION
 
 
 @pytest.mark.parametrize("task", TASKS)

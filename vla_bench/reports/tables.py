@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from vla_bench.items import WorkItem, group_by_task
 from vla_bench.records import EpisodeRecord, RunFolder, RunManifest
 from vla_bench.reports.stats import wilson
+
+COLUMNS = ("task", "reason", "success", "first_success")
+"""Fields of a record that the table is made from."""
 
 
 @dataclass(frozen=True)
@@ -40,22 +44,23 @@ class SuccessRow:
         return wilson(self.successes, self.episodes) if self.episodes else None
 
 
-def success_rows(manifest: RunManifest, records: Sequence[EpisodeRecord]) -> list[SuccessRow]:
-    """One row per task of a run, in the manifest's order."""
-    expected = manifest.episodes * manifest.trials
-    frame = pd.DataFrame([record.model_dump() for record in records])
-    rows = []
-    for task in manifest.tasks:
-        of_task = frame[frame["task"] == task] if len(frame) else frame
-        rows.append(_row(task, of_task, expected))
-    return rows
+def success_rows(items: Sequence[WorkItem], records: Sequence[EpisodeRecord]) -> list[SuccessRow]:
+    """One row per task of a run.
+
+    Args:
+        items: The items of the run; they say how many episodes there ought to be.
+        records: Their records, as far as there are any.
+    """
+    frame = pd.DataFrame([record.model_dump() for record in records], columns=list(COLUMNS))
+    return [
+        _row(task, frame[frame["task"] == task], len(of_task))
+        for task, of_task in group_by_task(items).items()
+    ]
 
 
 def _row(task: str, frame: pd.DataFrame, expected: int) -> SuccessRow:
-    if not len(frame):
-        return SuccessRow(task, 0, 0, None, 0, 0, expected)
     reasons = frame["reason"].value_counts()
-    won = frame[frame["success"]]
+    won = frame[frame["success"].astype(bool)]
     return SuccessRow(
         task=task,
         successes=len(won),
@@ -105,11 +110,12 @@ def overall(rows: Sequence[SuccessRow]) -> str:
 def markdown(folder: RunFolder) -> str:
     """The success table of a run folder as a Markdown page."""
     manifest = folder.manifest
-    rows = success_rows(manifest, folder.records())
+    items = folder.items()
+    rows = success_rows(items, folder.records())
     lines = [
         f"# {manifest.policy.name} on {manifest.suite.name} (version {manifest.suite.version})",
         "",
-        *_facts(manifest),
+        *_facts(manifest, items),
         "",
         "| " + " | ".join(HEADER) + " |",
         "|" + "---|" * len(HEADER),
@@ -121,10 +127,11 @@ def markdown(folder: RunFolder) -> str:
     return "\n".join(lines)
 
 
-def _facts(manifest: RunManifest) -> list[str]:
+def _facts(manifest: RunManifest, items: Sequence[WorkItem]) -> list[str]:
     engine = ", ".join(f"{name} {manifest.versions[name]}" for name in manifest.suite.engine)
     facts = [
-        f"- {manifest.trials} trial(s) x {manifest.episodes} episodes a task, seed {manifest.seed}",
+        f"- {len(items)} episodes in {len({item.trial for item in items})} trial(s), "
+        f"seed {manifest.seed}",
         f"- execution horizon {manifest.horizon} of chunks of {manifest.policy.chunk_length}",
         f"- at most {manifest.suite.max_steps} steps; outcome {manifest.suite.outcome}",
         f"- engine: {engine}",

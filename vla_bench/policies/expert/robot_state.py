@@ -79,10 +79,3 @@ class RobotState:
         world: Array = self.base_rotation @ np.asarray(point, dtype=np.float64)
         world[:2] += self.base_pose[:2]
         return world
-
-    def to_base(self, point: Array) -> Array:
-        """Returns a world point (3,) in base_link (m)."""
-        shifted = np.array(point, dtype=np.float64)
-        shifted[:2] -= self.base_pose[:2]
-        local: Array = self.base_rotation.T @ shifted
-        return local

@@ -8,8 +8,6 @@ from vla_bench.policies.expert.rotations import Array, rotation_between, rotatio
 
 GRIPPER_FORWARD: Array = np.array([1.0, 0.0, 0.0])
 """Direction out of the gripper, in the tcp frame."""
-GRIPPER_CLOSING: Array = np.array([0.0, 1.0, 0.0])
-"""Direction along which the fingers close, in the tcp frame."""
 
 
 @dataclass(frozen=True)

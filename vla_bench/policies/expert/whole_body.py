@@ -57,8 +57,6 @@ WHOLE_BODY = Weights()
 """All ten degrees of freedom chase the tcp target."""
 PLANNED_BASE = Weights(forward=FROZEN, yaw=FROZEN)
 """The base does exactly its planned motion (standing, if none); torso and arm make up for it."""
-ARM_ONLY = Weights(torso=FROZEN, forward=FROZEN, yaw=FROZEN)
-"""As `PLANNED_BASE`, and the torso only follows the preferred posture."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -91,6 +91,7 @@ class Dataset:
         self.root = root
         self.split = split
         self.rearrange = root / REPLICA_CAD / "rearrange"
+        self._spawn_files: dict[Subtask, dict[str, dict[str, torch.Tensor]]] = {}
 
     def check(self) -> None:
         """Raises MissingAssetsError naming the first folder that is not there."""
@@ -166,10 +167,6 @@ class Dataset:
                 f"{self.rearrange} holds {len(chosen)}; run `vla-bench assets ms-hab`"
             )
         return chosen[:count]
-
-    @cached_property
-    def _spawn_files(self) -> dict[str, dict[str, dict[str, torch.Tensor]]]:
-        return {}
 
     def _spawns(self, subtask: Subtask) -> dict[str, dict[str, torch.Tensor]]:
         if subtask not in self._spawn_files:

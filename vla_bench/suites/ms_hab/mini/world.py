@@ -21,8 +21,8 @@ from vla_bench.suites.ms_hab.mini.stage import stage_model
 from vla_bench.suites.ms_hab.mini.urdf import write_urdf
 from vla_bench.suites.ms_hab.mini.ycb import write_ycb
 
-MINI_WORLD_VERSION = 3
-"""Raised whenever a byte of the mini world changes."""
+MINI_WORLD_VERSION = 1
+"""Version of ms-hab-mini's card: raised whenever a byte of the mini world changes."""
 MARKER = "mini_world_version"
 """File in `data/` that holds the version; written last."""
 _REPLICA = "scene_datasets/replica_cad_dataset"

@@ -60,7 +60,16 @@ def make_weights(
         image_size=recipe.data.image_size,
         limit=recipe.data.episodes * (2 if recipe.data.novice else 1),
     )
-    return train(recipe, _of_tasks(loaded, recipe, demonstrations), out, on_update)
+    chosen = _of_tasks(loaded, recipe, demonstrations)
+    return train(recipe, chosen, out, on_update, _start_of(recipe))
+
+
+def _start_of(recipe: Recipe) -> Path | None:
+    """The weights that a recipe starts from, trained first if they are not there."""
+    if not recipe.training.start:
+        return None
+    earlier = load_recipe(recipe.training.start)
+    return make_weights(earlier, collect_for(earlier, lambda _: None))
 
 
 def _of_tasks(loaded: list[Demonstration], recipe: Recipe, path: Path) -> list[Demonstration]:

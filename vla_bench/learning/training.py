@@ -31,6 +31,7 @@ from vla_bench.policies.learned.checkpoint import (
     CheckpointConfig,
     load_config,
     save_checkpoint,
+    start_backbone,
     statistics_digest,
 )
 from vla_bench.policies.learned.model import ChunkModel
@@ -59,6 +60,7 @@ def train(
     demonstrations: Sequence[Demonstration],
     out: Path,
     on_update: OnUpdate | None = None,
+    start: Path | None = None,
 ) -> Path:
     """Trains a policy's weights, or goes on with a training that was interrupted.
 
@@ -67,6 +69,7 @@ def train(
         demonstrations: Episodes of the recipe's suite, from its train split.
         out: Checkpoint folder; it is complete once it holds `config.json`.
         on_update: Told about every update.
+        start: Checkpoint that the backbone and the scale of the state are taken from.
 
     Returns:
         `out`.
@@ -78,24 +81,31 @@ def train(
         return out
     action = recipe.action or load_card(SuiteCard, recipe.suite).action
     _check(demonstrations, recipe, action)
-    start = time.perf_counter()
+    began = time.perf_counter()
     torch.set_num_threads(recipe.training.threads)
-    data = prepare_data(recipe, demonstrations)
-    model, spent = _train_policy(recipe, data, action, out, on_update)
+    data = prepare_data(recipe, demonstrations, start)
+    model, spent = _train_policy(recipe, data, action, out, start, on_update)
     if model.residual is not None:
         train_residual(model, data.training, recipe)
-    config = _config(recipe, data, action, spent + time.perf_counter() - start)
+    config = _config(recipe, data, action, spent + time.perf_counter() - began)
     save_checkpoint(out, model, config)
     TrainingState.remove(out)
     return out
 
 
-def prepare_data(recipe: Recipe, demonstrations: Sequence[Demonstration]) -> TrainingData:
-    """Splits demonstrations by episode; statistics are those of the training part."""
+def prepare_data(
+    recipe: Recipe, demonstrations: Sequence[Demonstration], start: Path | None = None
+) -> TrainingData:
+    """Splits demonstrations by episode; statistics are those of the training part.
+
+    Weights that the backbone starts from expect the state scaled as it was for them.
+    """
     config = recipe.training
     training, validation = split_episodes(demonstrations, config.validation, config.seed)
     actions = Statistics.of(np.concatenate([d.actions for d in training]))
     state = Statistics.of(np.concatenate([state_rows(d, recipe) for d in training]))
+    if start is not None:
+        state = load_config(start).state
     normalisers = (
         Normaliser(actions, recipe.normalise_actions),
         Normaliser(state, recipe.normalise_state),
@@ -148,6 +158,7 @@ def _train_policy(
     data: TrainingData,
     action: ActionConvention,
     out: Path,
+    start: Path | None,
     on_update: OnUpdate | None,
 ) -> tuple[ChunkModel, float]:
     """The model with averaged weights, and the seconds that earlier starts took."""
@@ -155,15 +166,17 @@ def _train_policy(
     assert action.size is not None
     torch.manual_seed(config.seed)
     model = ChunkModel(recipe, action.size)
+    if start is not None:
+        start_backbone(model, start)
     model.head.fit(data.training.whole_chunks(), config.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model.to(device)
     state = TrainingState(model, config)
-    identity = f"{recipe.digest} {data.digest}"
-    start = state.resume(out, identity)
-    log = TrainingLog(out, start)
+    identity = f"{recipe.digest} {data.digest}" + (f" {load_config(start).weights}" if start else "")
+    first = state.resume(out, identity)
+    log = TrainingLog(out, first)
     began = time.perf_counter()
-    for update in range(start, config.updates):
+    for update in range(first, config.updates):
         losses = _update(model, data.training, state, config, update)
         if on_update is not None:
             on_update(update + 1, losses)

@@ -28,6 +28,8 @@ ARM_GAIN = 0.393
 
 ARM_RATE = 0.0393
 """Steady displacement of an arm joint per step at full action (rad)."""
+ARM_PACE = 0.0216
+"""What the experts use of it (rad): learned policies follow unhurried demonstrations better."""
 
 # The torso carries the arm: velocity after a step = TORSO_PUSH * delta + TORSO_KEEP * velocity.
 TORSO_PUSH = 1.62
@@ -56,12 +58,12 @@ def gripper_action(opening: float) -> float:
 
 def posture_limits(state: RobotState) -> tuple[Array, Array]:
     """Returns the least and greatest displacement (8,) that the next step allows each posture
-    joint.
+    joint at the experts' pace.
 
     The torso's entries are the end-of-step velocity times the step, because its displacement within
     one step hardly depends on the action (see `posture_action`).
     """
-    coast, reach = np.zeros(8), np.full(8, ARM_RATE)
+    coast, reach = np.zeros(8), np.full(8, ARM_PACE)
     coast[0], reach[0] = TORSO_KEEP * state.posture_velocity[0] * STEP, TORSO_PUSH * DELTA * STEP
     return coast - reach, coast + reach
 

@@ -27,13 +27,13 @@ class BaseMotion:
 
 @dataclass(frozen=True)
 class DriveLimits:
-    """How briskly the base may move."""
+    """How briskly the base may move: half of what it can, for the sake of who learns from it."""
 
-    speed: float = 1.0
+    speed: float = 0.5
     """m/s."""
-    braking: float = 3.2
+    braking: float = 1.5
     """m/s^2; the drive can do 4."""
-    yaw_rate: float = 2.0
+    yaw_rate: float = 0.7
     """rad/s; faster turns throw the arm off by several hundredths of a radian."""
     turn_in_place: float = 0.5
     """Bearing error (rad) beyond which the base turns before it drives."""

@@ -1,7 +1,7 @@
 """Choosing postures, and where to stand, so that a tcp target is reached soon and near the rest
 posture.
 
-Every radian away from rest costs 25 control steps there and 25 back, so distance from rest is the
+Every radian away from rest costs 45 control steps there and 45 back, so distance from rest is the
 price of a posture, and the search moves base and arm together.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import least_squares
 
-from vla_bench.policies.expert.actuators import ARM_RATE
+from vla_bench.policies.expert.actuators import ARM_PACE
 from vla_bench.policies.expert.base_drive import drive_steps
 from vla_bench.policies.expert.kinematics import REST_POSTURE, Kinematics, fetch_kinematics
 from vla_bench.policies.expert.rotations import Array, cross, matrix_about_z, wrap_angle
@@ -55,9 +55,9 @@ class Reach:
 
 
 def posture_steps(start: Array, goal: Array) -> float:
-    """Estimates the control steps from one posture (8,) to another, all joints at full speed."""
+    """Estimates the control steps from one posture (8,) to another, all joints at the experts' pace."""
     change = np.abs(np.asarray(goal) - np.asarray(start))
-    return float(max(change[1:].max() / ARM_RATE, change[0] / _TORSO_RATE) + 3.0)
+    return float(max(change[1:].max() / ARM_PACE, change[0] / _TORSO_RATE) + 3.0)
 
 
 @dataclass(frozen=True)

@@ -63,17 +63,17 @@ PLANNED_BASE = Weights(forward=FROZEN, yaw=FROZEN)
 class TrackLimits:
     """How briskly the tcp approaches its target."""
 
-    speed: float = 1.5
+    speed: float = 0.8
     """m/s."""
-    braking: float = 3.0
+    braking: float = 1.5
     """m/s^2."""
     gain: float = 0.5
     """Share of a small error removed per step."""
-    angular_speed: float = 2.5
+    angular_speed: float = 1.3
     """rad/s."""
-    base_yaw_rate: float = 1.5
+    base_yaw_rate: float = 0.5
     """rad/s: bound on the base's turning while it helps the arm."""
-    base_speed: float = 1.0
+    base_speed: float = 0.5
     """m/s: bound on the base's driving while it helps the arm."""
     orientation_arm: float = 0.2
     """m per rad: how an angle counts against a distance."""
@@ -150,10 +150,10 @@ class WholeBodyController:
         error = np.asarray(posture, dtype=np.float64) - state.posture
         # What the arm's momentum will still cover is left out, or it would overshoot.
         left = 0.8 * (error - _RUN_ON * state.posture_velocity)
-        step = np.clip(left, -actuators.ARM_RATE, actuators.ARM_RATE) * rate
+        step = np.clip(left, -actuators.ARM_PACE, actuators.ARM_PACE) * rate
         slowest = float(np.max(np.abs(error[1:])))
-        if synchronise and slowest > actuators.ARM_RATE:
-            step = error * (actuators.ARM_RATE * rate / slowest)
+        if synchronise and slowest > actuators.ARM_PACE:
+            step = error * (actuators.ARM_PACE * rate / slowest)
         step[0] = _torso_step(state, float(error[0]))
         return _action(state, np.concatenate([step, base.displacement]), gripper)
 
@@ -195,7 +195,7 @@ class WholeBodyController:
     def _preferred(self, state: RobotState, posture: Array, base: BaseMotion) -> Array:
         """Returns the motion (10,) that the robot makes where the tcp task does not care."""
         error = np.asarray(posture, dtype=np.float64) - state.posture
-        step = np.clip(_POSTURE_PULL * error, -actuators.ARM_RATE, actuators.ARM_RATE)
+        step = np.clip(_POSTURE_PULL * error, -actuators.ARM_PACE, actuators.ARM_PACE)
         step[0] = _torso_step(state, float(error[0]))
         return np.concatenate([step, base.displacement])
 

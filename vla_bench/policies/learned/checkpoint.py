@@ -188,6 +188,24 @@ def _fill(model: ChunkModel, tensors: dict[str, Tensor], path: Path) -> None:
             tensor.copy_(tensors[name])
 
 
+def start_backbone(model: ChunkModel, folder: Path) -> None:
+    """Copies a checkpoint's backbone into a model that may also have parts of its own, e.g. for images.
+
+    Raises:
+        UserError: The checkpoint's backbone does not fit.
+    """
+    config = load_config(folder)
+    earlier = load_model(folder, config, "cpu").backbone.state_dict()
+    wanted = model.backbone.state_dict()
+    for name, tensor in earlier.items():
+        if name not in wanted or wanted[name].shape != tensor.shape:
+            raise UserError(
+                f"{folder} cannot start recipe {model.recipe.name}: {name} of its backbone does not fit; "
+                f"give both recipes the same backbone and state entries"
+            )
+    model.backbone.load_state_dict(earlier, strict=False)
+
+
 def kept_tensors(model: ChunkModel) -> dict[str, Tensor]:
     """What a checkpoint holds: trained parameters and buffers, but no frozen pretrained weights."""
     backbone = model.recipe.backbone

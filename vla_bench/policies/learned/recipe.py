@@ -50,6 +50,9 @@ class DataConfig(Settings):
 class TrainingConfig(Settings):
     """How long and how the policy is trained."""
 
+    start: str = ""
+    """Recipe whose weights the backbone starts from, which also gives the state its scale; random weights if
+    empty."""
     updates: PositiveInt = 3000
     """Optimiser steps."""
     batch: PositiveInt = 64

@@ -22,7 +22,7 @@ from vla_bench.learning import recipes, training, training_state
 from vla_bench.learning.training import rate, train
 from vla_bench.learning.training_state import LOG, STATE, TrainingState
 from vla_bench.learning.windows import WindowData, demonstrations_digest, split_episodes
-from vla_bench.policies.learned.checkpoint import CONFIG, WEIGHTS, load_config
+from vla_bench.policies.learned.checkpoint import CONFIG, WEIGHTS, load_config, start_backbone
 from vla_bench.policies.learned.model import ChunkModel
 
 ROOT = Path(__file__).parents[2]
@@ -255,6 +255,44 @@ def test_images_are_read(tmp_path):
         train(small, sparse, tmp_path / "sparse")
 
 
+SEEING = {"inputs__images": ["head"], "backbone__image_size": 16, "backbone__grid": 2}
+
+
+def test_a_backbone_starts_from_other_weights(tmp_path):
+    """The earlier policy was blind and another head's; what it has no part of starts at random."""
+    start = trained(tmp_path / "start", policy="l1")
+    model = ChunkModel(recipe(**SEEING), 5)
+    fresh = {name: t.clone() for name, t in model.state_dict().items()}
+    start_backbone(model, start)
+    earlier = load_file(start / WEIGHTS)
+    for name, tensor in model.state_dict().items():
+        inherited = name.startswith("backbone.") and name in earlier
+        assert torch.equal(tensor, earlier[name].float() if inherited else fresh[name]), name
+    assert any(name.startswith("backbone.stem") for name in fresh.keys() - earlier.keys())
+
+
+def test_a_training_that_starts_from_other_weights(tmp_path):
+    start = trained(tmp_path / "start", policy="l1")
+    small = recipe(**SEEING)
+    others = demonstrations(small, seed=7)
+    made, alone = tmp_path / "made", tmp_path / "alone"
+    train(small, others, made, start=start)
+    train(small, others, alone)
+    assert load_config(made).state == load_config(start).state != load_config(alone).state
+    assert load_config(made).actions == load_config(alone).actions
+    assert (made / WEIGHTS).read_bytes() != (alone / WEIGHTS).read_bytes()
+
+
+def test_weights_that_a_backbone_cannot_start_from(tmp_path):
+    start = trained(tmp_path / "start", policy="l1", backbone__width=32)
+    small, out = recipe(), tmp_path / "out"
+    refuses(
+        "start cannot start recipe anchorvla-micro: .* does not fit; give both recipes the same",
+        out,
+        lambda: train(small, demonstrations(small), out, start=start),
+    )
+
+
 def test_shifted_images_keep_their_size_and_repeat_their_edges():
     images = torch.arange(36, dtype=torch.uint8).reshape(1, 1, 1, 6, 6).expand(64, 2, 3, 6, 6)
     shifted = training._shift(images, 2, torch.Generator().manual_seed(0))
@@ -334,6 +372,19 @@ def test_from_the_expert_to_weights(tmp_path, monkeypatch):
     refuses(
         pattern, tmp_path / "new", lambda: recipes.make_weights(missing, folder, tmp_path / "new")
     )
+
+
+def test_weights_to_start_from_are_made_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small = SMALL | {"data.episodes": 3, "data.tasks": '["pick-red"]'}
+    Path("policies/recipes").mkdir(parents=True)
+    settings = "".join(f"{key} = {value}\n" for key, value in small.items() if value != "q99")
+    Path("policies/recipes/blind.toml").write_text(
+        'extends = "l1-micro"\ndescription = "Starts others"\npolicy = "l1"\n' + settings
+    )
+    late = recipe("act", data__episodes=3, data__tasks=["pick-red"], training__start="blind")
+    out = recipes.make_weights(late, recipes.collect_for(late, lambda _: None))
+    assert load_config(out).state == load_config(Path("results/weights/blind")).state
 
 
 def test_tasks_that_the_recipe_does_not_name_are_left_out(tmp_path, monkeypatch):

@@ -172,7 +172,9 @@ def _train_policy(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model.to(device)
     state = TrainingState(model, config)
-    identity = f"{recipe.digest} {data.digest}" + (f" {load_config(start).weights}" if start else "")
+    identity = f"{recipe.digest} {data.digest}" + (
+        f" {load_config(start).weights}" if start else ""
+    )
     first = state.resume(out, identity)
     log = TrainingLog(out, first)
     began = time.perf_counter()

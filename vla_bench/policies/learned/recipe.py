@@ -51,8 +51,7 @@ class TrainingConfig(Settings):
     """How long and how the policy is trained."""
 
     start: str = ""
-    """Recipe whose weights the backbone starts from, which also gives the state its scale; random weights if
-    empty."""
+    """Recipe whose weights the backbone starts from, which also say how the state is scaled; or none."""
     updates: PositiveInt = 3000
     """Optimiser steps."""
     batch: PositiveInt = 64

@@ -158,11 +158,11 @@ def test_arm_and_base_reach_a_far_target_together(
     controller = WholeBodyController()
     target = TcpTarget(room.state().tcp_position + np.array(offset), rotation=np.eye(3))
     errors = []
-    for _ in range(60):
+    for _ in range(100):
         state = room.state()
         errors.append(np.linalg.norm(target.position_error(state.tcp_position)))
         room.step(controller.track(state, target))
-    assert errors[25] < 0.05
+    assert errors[50] < 0.05
     assert errors[-1] < 0.01
     assert target.rotation_error(room.state().tcp_rotation) < 0.05
 
@@ -170,7 +170,7 @@ def test_arm_and_base_reach_a_far_target_together(
 def test_a_moving_target_is_followed_closely(room: Room) -> None:
     room.place()
     controller, start = WholeBodyController(), room.state()
-    velocity, lags = np.array([-0.5, 0.0, 0.0]), []
+    velocity, lags = np.array([-0.3, 0.0, 0.0]), []
     for k in range(40):
         state = room.state()
         target = TcpTarget(
@@ -187,13 +187,13 @@ def test_return_to_rest_is_as_fast_as_the_slowest_joint(room: Room, drive: bool)
     far = np.array([0.0, -0.1, 0.8, 1.4, -0.6, -1.4, 1.0, -0.1])
     room.place(far)
     controller, goal = WholeBodyController(), np.array([-0.5, 0.0, 0.0])
-    for steps in range(70):  # noqa: B007
+    for steps in range(100):  # noqa: B007
         state = room.state()
         if at_rest(state) and (not drive or at_pose(state, goal)):
             break
         base = drive_to_pose(state, goal) if drive else drive_to_pose(state, state.base_pose)
         room.step(controller.return_to_rest(state, base=base))
-    assert steps <= np.max(np.abs(far - REST_POSTURE)[1:]) / actuators.ARM_RATE + 6
+    assert steps <= np.max(np.abs(far - REST_POSTURE)[1:]) / actuators.ARM_PACE + 6
     for _ in range(40):
         room.step(controller.return_to_rest(room.state()))
     assert at_rest(room.state(), arm_tolerance=0.01, torso_tolerance=0.002)
@@ -201,14 +201,14 @@ def test_return_to_rest_is_as_fast_as_the_slowest_joint(room: Room, drive: bool)
 
 @pytest.mark.parametrize(
     ("goal", "limit"),
-    [((1.0, 0.0, 0.0), 32), ((-1.0, 0.0, 0.0), 32), ((1.0, 0.5, 0.0), 42), ((1.0, 1.0, 0.8), 45)],
+    [((1.0, 0.0, 0.0), 55), ((-1.0, 0.0, 0.0), 55), ((1.0, 0.5, 0.0), 75), ((1.0, 1.0, 0.8), 85)],
 )
 def test_the_base_drives_to_a_pose_and_stops(
     room: Room, goal: tuple[float, float, float], limit: int
 ) -> None:
     room.place()
     controller, wanted = WholeBodyController(), np.array(goal)
-    for steps in range(80):  # noqa: B007
+    for steps in range(120):  # noqa: B007
         state = room.state()
         if at_pose(state, wanted) and np.all(np.abs(state.base_velocity) <= 0.05):
             break
@@ -219,7 +219,7 @@ def test_the_base_drives_to_a_pose_and_stops(
 def test_driving_straight_does_not_overshoot(room: Room) -> None:
     room.place()
     controller, furthest = WholeBodyController(), 0.0
-    for _ in range(50):
+    for _ in range(80):
         state = room.state()
         furthest = max(furthest, float(state.base_pose[0]))
         room.step(
@@ -234,7 +234,7 @@ def test_a_stance_is_found_and_carried_out(room: Room) -> None:
     target = TcpTarget(np.array([1.8, 0.5, 0.9]), matrix_from_axes([1, 0, 0], [0, 1, 0]))
     reach = ReachSolver().stances(target, room.state().base_pose)[0]
     assert reach.reached
-    for _ in range(60):
+    for _ in range(120):
         state = room.state()
         base = drive_to_pose(state, reach.base_pose)
         if np.linalg.norm(target.position_error(state.tcp_position)) > 0.15:

@@ -85,8 +85,8 @@ class Demonstrator:
     def _led_in(self, novice: Policy, item: WorkItem) -> bool:
         """Lets the novice play; whether it has succeeded, so that nothing is left for the expert."""
         novice.reset(item)
-        length, horizon = self.suite.max_steps // 2, novice.card.horizon
-        steps = int(item.generator("takeover").integers(length + 1))
+        length, horizon = self.suite.max_steps, novice.card.horizon
+        steps = int(item.generator("takeover").integers(length))
         chunk = np.zeros((0, 0), np.float32)
         for step in range(steps):
             if step % horizon == 0:

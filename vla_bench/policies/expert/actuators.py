@@ -56,14 +56,14 @@ def gripper_action(opening: float) -> float:
     return float(np.clip((opening + 0.01) / 0.03 - 1.0, -1.0, 1.0))
 
 
-def posture_limits(state: RobotState) -> tuple[Array, Array]:
+def posture_limits(state: RobotState, arm_rate: float) -> tuple[Array, Array]:
     """Returns the least and greatest displacement (8,) that the next step allows each posture
-    joint at the experts' pace.
+    joint, arm joints `arm_rate` (rad) at most.
 
     The torso's entries are the end-of-step velocity times the step, because its displacement within
     one step hardly depends on the action (see `posture_action`).
     """
-    coast, reach = np.zeros(8), np.full(8, ARM_PACE)
+    coast, reach = np.zeros(8), np.full(8, arm_rate)
     coast[0], reach[0] = TORSO_KEEP * state.posture_velocity[0] * STEP, TORSO_PUSH * DELTA * STEP
     return coast - reach, coast + reach
 

@@ -27,8 +27,9 @@ STANCE_DISTANCE = 0.75
 """Distance from the bar (m) at which the search for a stance begins."""
 LOW, CENTRED = 0.03, 0.05
 """The base drives on once the tcp is this near to its place in height and along the bar (m)."""
-RUN_OUT = 0.02
-"""How far beyond the closed position the drive aims, so that it does not slow down early (m)."""
+RUN_OUT = 0.3
+"""How far beyond the closed position the drive aims (m): it goes on until the stop halts it, which a
+policy that cannot see the opening feels too."""
 CLOSED = 0.002
 """Opening at which the push ends (m)."""
 ENOUGH = 0.01

@@ -37,6 +37,8 @@ INSERTION_STEPS = 15
 """Control steps after which fingers that do not get all the way in pull anyway."""
 PULL = 0.03
 """How far in front of its place behind the bar the tcp aims while it pulls (m)."""
+RUN_OUT = 0.1
+"""How far beyond the open position the pull aims (m), so that it does not slow down early."""
 OPEN, ENOUGH = 0.95, 0.9
 """Shares of the travel at which the fingers let go, and above which the drawer counts as open."""
 OUT = 0.05
@@ -76,7 +78,7 @@ class OpenDrawer(Script):
             self._inserting += 1
             return self._hand.come(robot, _hook(drawer), plan.base_pose, plan.hooked, INSERTING)
         if self.phase == "pull":
-            way = drawer.travel - drawer.opening
+            way = drawer.travel - drawer.opening + RUN_OUT
             target = _hook(drawer, ahead=PULL)
             return self._hand.haul(robot, drawer, target, way, plan.hooked, PULLING)
         if self.phase == "release":

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from vla_bench.policies.expert.actuators import GRIPPER_CLOSED, GRIPPER_OPEN, STEP
+from vla_bench.policies.expert.actuators import ARM_RATE, GRIPPER_CLOSED, GRIPPER_OPEN, STEP
 from vla_bench.policies.expert.base_drive import BaseMotion, drive_straight
 from vla_bench.policies.expert.hinged_door import HingedDoor, level_tilted
 from vla_bench.policies.expert.kinematics import REST_POSTURE
@@ -69,15 +69,22 @@ RETREAT = 0.3
 """How far the base backs off while the arm returns (m)."""
 CLOSE_STEPS, UNHOOK_STEPS, PATIENCE = 5, 6, 60
 """Control steps after which closing, unhooking, and reaching or swinging, end in any case."""
-LIMITS = TrackLimits(base_yaw_rate=2.5)
-"""The base may turn faster than usual: the swing is mostly a turn of the base."""
+SWINGING = TrackLimits(
+    speed=1.5,
+    braking=3.0,
+    angular_speed=2.5,
+    base_yaw_rate=2.5,
+    base_speed=1.0,
+    arm_rate=ARM_RATE,
+)
+"""The swing is at full speed: a hand slower than the door loses it, or takes it along when it leaves."""
 
 
 class OpenFridge(Script):
     """Reaches for the bar, swings the door open, unhooks and returns to rest."""
 
     def __init__(self) -> None:
-        self._controller = WholeBodyController(limits=LIMITS)
+        self._controller = WholeBodyController()
         self._actions = {
             "reach": self._reach,
             "close": self._close,
@@ -145,14 +152,16 @@ class OpenFridge(Script):
         target = replace(_grip(door, self._goal), velocity=self._speed * door.pull_at(self._goal))
         gripper = GRIPPER_CLOSED if door.angle < UNCLASP else GRIPPER_OPEN
         base = _facing(robot, door, self._goal)
-        return self._controller.track(robot, target, base=base, gripper=gripper)
+        return self._controller.track(robot, target, base=base, gripper=gripper, limits=SWINGING)
 
     def _unhook(self, robot: RobotState, door: HingedDoor) -> Action:
-        return self._controller.track(robot, self._above, weights=PLANNED_BASE)
+        return self._controller.track(robot, self._above, weights=PLANNED_BASE, limits=SWINGING)
 
     def _return(self, robot: RobotState, door: HingedDoor) -> Action:
         base = drive_straight(robot, self._behind)
-        return self._controller.return_to_rest(robot, base=base, gripper=GRIPPER_OPEN)
+        return self._controller.return_to_rest(
+            robot, base=base, gripper=GRIPPER_OPEN, rate=ARM_RATE
+        )
 
 
 def _grip(door: HingedDoor, angle: float) -> TcpTarget:

@@ -75,6 +75,8 @@ class TrackLimits:
     """rad/s: bound on the base's turning while it helps the arm."""
     base_speed: float = 0.5
     """m/s: bound on the base's driving while it helps the arm."""
+    arm_rate: float = actuators.ARM_PACE
+    """rad per step of each arm joint."""
     orientation_arm: float = 0.2
     """m per rad: how an angle counts against a distance."""
 
@@ -116,7 +118,7 @@ class WholeBodyController:
         """
         limits = limits or self.limits
         lower, upper = self._bounds(state, limits)
-        preferred = np.clip(self._preferred(state, posture, base), lower, upper)
+        preferred = np.clip(self._preferred(state, posture, base, limits), lower, upper)
         vector = weights.vector
         frozen = np.isinf(vector)
         lower, upper = np.where(frozen, preferred, lower), np.where(frozen, preferred, upper)
@@ -134,10 +136,9 @@ class WholeBodyController:
         base: BaseMotion = STANDING,
         gripper: float = GRIPPER_OPEN,
         synchronise: bool = False,
-        rate: float = 1.0,
+        rate: float = actuators.ARM_PACE,
     ) -> Action:
-        """Servoes the posture joint by joint, as fast as they go, while the base does its own
-        motion.
+        """Servoes the posture joint by joint while the base does its own motion.
 
         Args:
             state: present state.
@@ -145,15 +146,15 @@ class WholeBodyController:
             base: base motion in the world of `base_drive`.
             gripper: absolute gripper action.
             synchronise: True makes all arm joints arrive together (a straight line in joint space).
-            rate: share of the full joint speed, in (0, 1].
+            rate: most that an arm joint moves (rad per step), up to `ARM_RATE`.
         """
         error = np.asarray(posture, dtype=np.float64) - state.posture
         # What the arm's momentum will still cover is left out, or it would overshoot.
         left = 0.8 * (error - _RUN_ON * state.posture_velocity)
-        step = np.clip(left, -actuators.ARM_PACE, actuators.ARM_PACE) * rate
+        step = np.clip(left, -rate, rate)
         slowest = float(np.max(np.abs(error[1:])))
-        if synchronise and slowest > actuators.ARM_PACE:
-            step = error * (actuators.ARM_PACE * rate / slowest)
+        if synchronise and slowest > rate:
+            step = error * (rate / slowest)
         step[0] = _torso_step(state, float(error[0]))
         return _action(state, np.concatenate([step, base.displacement]), gripper)
 
@@ -164,19 +165,18 @@ class WholeBodyController:
         base: BaseMotion = STANDING,
         gripper: float = GRIPPER_OPEN,
         synchronise: bool = False,
+        rate: float = actuators.ARM_PACE,
     ) -> Action:
-        """Goes back to the rest posture as fast as the joints allow; may run while the base
-        drives.
-        """
+        """Goes back to the rest posture; may run while the base drives."""
         return self.move_joints(
-            state, REST_POSTURE, base=base, gripper=gripper, synchronise=synchronise
+            state, REST_POSTURE, base=base, gripper=gripper, synchronise=synchronise, rate=rate
         )
 
     def _bounds(self, state: RobotState, limits: TrackLimits) -> tuple[Array, Array]:
         """Returns what the next step can do (10,), keeping joints off their stops and bounding
         the base.
         """
-        low, high = actuators.posture_limits(state)
+        low, high = actuators.posture_limits(state, limits.arm_rate)
         margin = np.array([0.0] + [_LIMIT_MARGIN] * 7)
         # Only half the room to a stop may be used per step; a joint beyond its margin is led back.
         inner_low = 0.5 * (self.kinematics.lower + margin - state.posture)
@@ -192,10 +192,12 @@ class WholeBodyController:
             ),
         )
 
-    def _preferred(self, state: RobotState, posture: Array, base: BaseMotion) -> Array:
+    def _preferred(
+        self, state: RobotState, posture: Array, base: BaseMotion, limits: TrackLimits
+    ) -> Array:
         """Returns the motion (10,) that the robot makes where the tcp task does not care."""
         error = np.asarray(posture, dtype=np.float64) - state.posture
-        step = np.clip(_POSTURE_PULL * error, -actuators.ARM_PACE, actuators.ARM_PACE)
+        step = np.clip(_POSTURE_PULL * error, -limits.arm_rate, limits.arm_rate)
         step[0] = _torso_step(state, float(error[0]))
         return np.concatenate([step, base.displacement])
 

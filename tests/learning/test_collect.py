@@ -6,20 +6,21 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
-from vla_bench.cards import SuiteCard, load_card
+from vla_bench.cards import PolicyCard, SuiteCard, load_card
 from vla_bench.errors import MismatchError, UserError
 from vla_bench.items import WorkItem
 from vla_bench.learning import progress
 from vla_bench.learning.collect import CLEAN_EVERY, CollectSpec, collect
 from vla_bench.learning.demonstrations import load_demonstrations
-from vla_bench.learning.demonstrator import STEPS_AFTER_SUCCESS
-from vla_bench.registry import make_suite
+from vla_bench.learning.demonstrator import STEPS_AFTER_SUCCESS, Demonstrator
+from vla_bench.registry import make_policy, make_suite, prepare_card
 from vla_bench.suites.micro.env import MicroEnv
 from vla_bench.suites.micro.suite import MicroSuite
 
@@ -399,3 +400,19 @@ def test_a_recipe_with_a_novice_collects_both_kinds(tmp_path, monkeypatch):
     folder = collect_for(load_recipe("l1-micro", {**small, "data.novice": "beginner"}), print)
     found = load_demonstrations(folder)
     assert [d.source.split("/")[0] for d in found] == 2 * ["after-novice"] + 2 * ["expert"]
+
+
+def test_a_novice_that_would_solve_the_episode_stops_before(tmp_path):
+    """The expert as its own novice: it always solves the task first, and is recorded all the same."""
+    suite = make_suite(load_card(SuiteCard, "micro").override({"split": "train"}))
+    card = prepare_card(load_card(PolicyCard, "expert"), suite.card)
+    expert, novice = make_policy(card, suite.card), make_policy(card, suite.card)
+    with closing(suite.make_env("pick-red", ())) as env:
+        alone = Demonstrator(env, expert, suite.card, None, 0)
+        led = Demonstrator(env, expert, suite.card, None, 0, novice)
+        for item in suite.items("pick-red", seed=0, episodes=8, trials=1):
+            whole, rest = alone.play(item, 0.0, None), led.play(item, 0.0, None)
+            assert whole.success_step is not None
+            assert rest.success_step is not None
+            assert len(rest.actions) <= len(whole.actions) + 2
+            assert len(rest.actions) > 4

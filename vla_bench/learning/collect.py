@@ -30,7 +30,7 @@ from vla_bench.suites.base import Suite
 
 ATTEMPTS_PER_EPISODE = 3
 ATTEMPTS_AFTER_NOVICE = 10
-"""A novice may succeed, or drop what the expert needs."""
+"""A novice may drop what the expert needs."""
 CLEAN_EVERY = 5
 """One episode in so many is played without noise, the first one included."""
 

@@ -61,8 +61,8 @@ class Demonstrator:
         noise = ActionNoise(item, scale, none if moving is None else moving)
         episode = Recording(item)
         self.env.begin(item)
-        if self.novice is not None and self._led_in(self.novice, item):
-            return episode
+        if self.novice is not None:
+            self._lead_in(self.novice, item)
         self.policy.reset(item)
         sees = bool(self.policy.card.inputs.images)
         last, step, holds = self.suite.max_steps, 0, False
@@ -82,19 +82,25 @@ class Demonstrator:
             episode.success_step = None
         return episode
 
-    def _led_in(self, novice: Policy, item: WorkItem) -> bool:
-        """Lets the novice play; whether it has succeeded, so that nothing is left for the expert."""
+    def _lead_in(self, novice: Policy, item: WorkItem) -> None:
+        """Lets the novice play up to a drawn step, in an episode that it solves to one before success."""
+        draw = item.generator("takeover").integers
+        solved = self._led(novice, item, int(draw(self.suite.max_steps)))
+        if solved is not None:
+            self.env.begin(item)
+            self._led(novice, item, int(draw(solved)))
+
+    def _led(self, novice: Policy, item: WorkItem, steps: int) -> int | None:
+        """Lets the novice play; the step of its success, where it stops."""
         novice.reset(item)
-        length, horizon = self.suite.max_steps, novice.card.horizon
-        steps = int(item.generator("takeover").integers(length))
         chunk = np.zeros((0, 0), np.float32)
         for step in range(steps):
-            if step % horizon == 0:
+            if step % novice.card.horizon == 0:
                 seen = self.env.observe(images=bool(novice.card.inputs.images))
                 chunk = self._plan(novice, seen, item, step)
-            if self.env.advance(chunk[step % horizon]):
-                return True
-        return False
+            if self.env.advance(chunk[step % novice.card.horizon]):
+                return step + 1
+        return None
 
     def _plan(
         self, policy: Policy, seen: RawObservation, item: WorkItem, step: int

@@ -26,8 +26,7 @@ def collect_for(recipe: Recipe, on_progress: OnProgress) -> Path:
     plain = _collection(recipe, folder / "expert")
     collect(plain, on_progress)
     if recipe.data.novice:
-        novice = load_recipe(recipe.data.novice)
-        weights = make_weights(novice, collect_for(novice, on_progress))
+        weights = _weights_of(recipe.data.novice, on_progress)
         further = replace(plain, out=folder / "after-novice", novice=weights, seed=plain.seed + 1)
         collect(further, on_progress)
     return folder
@@ -61,15 +60,16 @@ def make_weights(
         limit=recipe.data.episodes * (2 if recipe.data.novice else 1),
     )
     chosen = _of_tasks(loaded, recipe, demonstrations)
-    return train(recipe, chosen, out, on_update, _start_of(recipe))
+    start = recipe.training.start
+    begun = _weights_of(start, lambda _: None) if start else None
+    return train(recipe, chosen, out, on_update, begun)
 
 
-def _start_of(recipe: Recipe) -> Path | None:
-    """The weights that a recipe starts from, trained first if they are not there."""
-    if not recipe.training.start:
-        return None
-    earlier = load_recipe(recipe.training.start)
-    return make_weights(earlier, collect_for(earlier, lambda _: None))
+def _weights_of(name: str, on_progress: OnProgress) -> Path:
+    """The weights of a recipe that another one builds on, made now if they are not there."""
+    recipe = load_recipe(name)
+    out = LOCAL / name
+    return out if finished(out, recipe) else make_weights(recipe, collect_for(recipe, on_progress))
 
 
 def _of_tasks(loaded: list[Demonstration], recipe: Recipe, path: Path) -> list[Demonstration]:

@@ -92,10 +92,16 @@ def posture_action(state: RobotState, displacement: Array) -> Array:
     return clipped
 
 
-def base_action(state: RobotState, motion: Array) -> Array:
-    """Returns (forward, yaw) actions in [-1, 1] for a motion of (forward m, yaw rad) per step."""
-    speed = state.forward_speed
-    forward = speed + (motion[0] / STEP - speed) / (1.0 - FORWARD_KEEP)
+def base_action(state: RobotState, motion: Array, lead: float) -> Array:
+    """Returns (forward, yaw) actions in [-1, 1] for a motion of (forward m, yaw rad) per step.
+
+    Args:
+        state: present state.
+        motion: (2,) wanted.
+        lead: share of the forward drive's lag that the command makes up for, in [0, 1].
+    """
+    speed = motion[0] / STEP
+    forward = speed + lead * FORWARD_KEEP / (1.0 - FORWARD_KEEP) * (speed - state.forward_speed)
     yaw = (motion[1] - YAW_COAST * state.base_velocity[2]) / YAW_GAIN
     action: Array = np.clip([forward / MAX_FORWARD, yaw / MAX_YAW], -1.0, 1.0)
     return action

@@ -33,8 +33,12 @@ class DriveLimits:
     """m/s."""
     braking: float = 1.5
     """m/s^2; the drive can do 4."""
-    yaw_rate: float = 0.7
-    """rad/s; faster turns throw the arm off by several hundredths of a radian."""
+    yaw_rate: float = 0.4
+    """rad/s."""
+    turn_gain: float = 3.0
+    """rad/s of turning per rad of error."""
+    approach_gain: float = 3.0
+    """m/s of speed per metre left."""
     turn_in_place: float = 0.5
     """Bearing error (rad) beyond which the base turns before it drives."""
     settle_distance: float = 0.03
@@ -126,9 +130,7 @@ def _turning(yaw: float, bearing: float, final: float) -> float:
 
 
 def _turning_rate(error: float, limits: DriveLimits) -> float:
-    # The yaw drive follows within a step, so a proportional law without look-ahead does not
-    # overshoot.
-    return float(np.clip(0.6 * error / STEP, -limits.yaw_rate, limits.yaw_rate))
+    return float(np.clip(limits.turn_gain * error, -limits.yaw_rate, limits.yaw_rate))
 
 
 def _stopping_speed(state: RobotState, remaining: float, limits: DriveLimits) -> float:
@@ -138,4 +140,4 @@ def _stopping_speed(state: RobotState, remaining: float, limits: DriveLimits) ->
     left = remaining - state.forward_speed * STEP
     ramp = limits.braking * STEP
     speed = math.sqrt(2.0 * limits.braking * abs(left) + ramp * ramp / 4.0) - ramp / 2.0
-    return math.copysign(min(speed, abs(left) / (2.0 * STEP), limits.speed), left)
+    return math.copysign(min(speed, limits.approach_gain * abs(left), limits.speed), left)

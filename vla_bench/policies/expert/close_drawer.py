@@ -39,6 +39,11 @@ SLIPPED = 0.04
 PUSHING = DriveLimits(speed=0.7)
 
 
+PRESS_STEPS = 6
+"""Control steps for which the hand presses on at the stop: a policy that plays some actions before it
+looks again then never leaves a drawer that is still moving."""
+
+
 class CloseDrawer(Script):
     """Approaches, pushes and returns to rest; starts again if the drawer is not shut."""
 
@@ -46,6 +51,7 @@ class CloseDrawer(Script):
         self._hand = DrawerHand()
         self._stance: Reach | None = None
         self.phase = "approach"
+        self._pressed = 0
 
     def act(self, view: View) -> Action:
         """The next action, float32 (13,)."""
@@ -64,7 +70,9 @@ class CloseDrawer(Script):
         """Goes to the next phase when the present one is done."""
         if self.phase == "approach" and _in_front(robot, drawer):
             self.phase = "push"
-        if self.phase == "push" and (drawer.opening < CLOSED or _gap(robot, drawer) < -SLIPPED):
+        self._pressed = self._pressed + 1 if drawer.opening < CLOSED else 0
+        slipped = _gap(robot, drawer) < -SLIPPED
+        if self.phase == "push" and (self._pressed > PRESS_STEPS or slipped):
             self.phase = "return"
         missed = drawer.opening > ENOUGH * drawer.travel and out_clear(robot, drawer)
         if self.phase == "return" and missed:

@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from vla_bench.policies.expert.actuators import ARM_RATE, GRIPPER_CLOSED, GRIPPER_OPEN, STEP
-from vla_bench.policies.expert.base_drive import BaseMotion, drive_straight
+from vla_bench.policies.expert.base_drive import BaseMotion, DriveLimits, drive_straight
 from vla_bench.policies.expert.hinged_door import HingedDoor, level_tilted
 from vla_bench.policies.expert.kinematics import REST_POSTURE
 from vla_bench.policies.expert.rest import at_rest
@@ -72,12 +72,16 @@ CLOSE_STEPS, UNHOOK_STEPS, PATIENCE = 5, 6, 60
 SWINGING = TrackLimits(
     speed=1.5,
     braking=3.0,
+    gain=0.5,
     angular_speed=2.5,
     base_yaw_rate=2.5,
     base_speed=1.0,
     arm_rate=ARM_RATE,
+    lead=1.0,
 )
 """The swing is at full speed: a hand slower than the door loses it, or takes it along when it leaves."""
+LEAVING = DriveLimits(speed=1.0, braking=3.0, yaw_rate=2.0, turn_gain=12.0, approach_gain=10.0)
+"""So is the retreat."""
 
 
 class OpenFridge(Script):
@@ -158,9 +162,9 @@ class OpenFridge(Script):
         return self._controller.track(robot, self._above, weights=PLANNED_BASE, limits=SWINGING)
 
     def _return(self, robot: RobotState, door: HingedDoor) -> Action:
-        base = drive_straight(robot, self._behind)
+        base = drive_straight(robot, self._behind, limits=LEAVING)
         return self._controller.return_to_rest(
-            robot, base=base, gripper=GRIPPER_OPEN, rate=ARM_RATE
+            robot, base=base, gripper=GRIPPER_OPEN, rate=ARM_RATE, gain=0.8
         )
 
 

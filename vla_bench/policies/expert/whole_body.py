@@ -30,6 +30,8 @@ _POSTURE_PULL = 0.15
 """Share of the distance to the preferred posture that the null space asks for in one step."""
 _RUN_ON = 0.015
 """Distance (rad) that an arm joint runs on per rad/s after its command ends."""
+JOINT_GAIN = 0.25
+"""Share of a small joint error removed per step."""
 _LIMIT_MARGIN = 0.03
 """Joints are kept this far (rad) from their stops."""
 
@@ -67,7 +69,7 @@ class TrackLimits:
     """m/s."""
     braking: float = 1.5
     """m/s^2."""
-    gain: float = 0.5
+    gain: float = 0.25
     """Share of a small error removed per step."""
     angular_speed: float = 1.3
     """rad/s."""
@@ -77,6 +79,8 @@ class TrackLimits:
     """m/s: bound on the base's driving while it helps the arm."""
     arm_rate: float = actuators.ARM_PACE
     """rad per step of each arm joint."""
+    lead: float = 0.0
+    """Share of the base's lag that its command makes up for."""
     orientation_arm: float = 0.2
     """m per rad: how an angle counts against a distance."""
 
@@ -126,7 +130,7 @@ class WholeBodyController:
         rows, wanted = self._tasks(state, target, limits)
         hessian = rows.T @ rows + np.diag(effort)
         displacement = solve_bounded(hessian, rows.T @ wanted + effort * preferred, lower, upper)
-        return _action(state, displacement, gripper)
+        return _action(state, displacement, gripper, limits.lead)
 
     def move_joints(
         self,
@@ -137,6 +141,7 @@ class WholeBodyController:
         gripper: float = GRIPPER_OPEN,
         synchronise: bool = False,
         rate: float = actuators.ARM_PACE,
+        gain: float = JOINT_GAIN,
     ) -> Action:
         """Servoes the posture joint by joint while the base does its own motion.
 
@@ -147,10 +152,11 @@ class WholeBodyController:
             gripper: absolute gripper action.
             synchronise: True makes all arm joints arrive together (a straight line in joint space).
             rate: most that an arm joint moves (rad per step), up to `ARM_RATE`.
+            gain: share of a small error removed per step.
         """
         error = np.asarray(posture, dtype=np.float64) - state.posture
         # What the arm's momentum will still cover is left out, or it would overshoot.
-        left = 0.8 * (error - _RUN_ON * state.posture_velocity)
+        left = gain * (error - _RUN_ON * state.posture_velocity)
         step = np.clip(left, -rate, rate)
         slowest = float(np.max(np.abs(error[1:])))
         if synchronise and slowest > rate:
@@ -166,10 +172,17 @@ class WholeBodyController:
         gripper: float = GRIPPER_OPEN,
         synchronise: bool = False,
         rate: float = actuators.ARM_PACE,
+        gain: float = JOINT_GAIN,
     ) -> Action:
         """Goes back to the rest posture; may run while the base drives."""
         return self.move_joints(
-            state, REST_POSTURE, base=base, gripper=gripper, synchronise=synchronise, rate=rate
+            state,
+            REST_POSTURE,
+            base=base,
+            gripper=gripper,
+            synchronise=synchronise,
+            rate=rate,
+            gain=gain,
         )
 
     def _bounds(self, state: RobotState, limits: TrackLimits) -> tuple[Array, Array]:
@@ -248,9 +261,9 @@ def _torso_step(state: RobotState, error: float) -> float:
     return math.copysign(speed, left) * STEP
 
 
-def _action(state: RobotState, displacement: Array, gripper: float) -> Action:
+def _action(state: RobotState, displacement: Array, gripper: float, lead: float = 0.0) -> Action:
     return actuators.compose_action(
         actuators.posture_action(state, displacement[:8]),
-        actuators.base_action(state, displacement[8:]),
+        actuators.base_action(state, displacement[8:], lead),
         gripper,
     )

@@ -118,7 +118,7 @@ def test_flops_grow_with_the_parameters_that_are_read():
     found = counted("l1")
     blocks = found.parameters["backbone.blocks"].total
     # 32 patches, the state, 8 queries and a few words; the stem's convolutions are read more often.
-    assert 1 < found.flops.backbone / (2 * blocks * (32 + 1 + 8)) < 3
+    assert 1 < found.flops.backbone / (2 * blocks * (32 + 1 + 8)) < 4
     assert found.parameters["model"].total > blocks + found.parameters["head"].total
 
 

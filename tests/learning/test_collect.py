@@ -283,7 +283,7 @@ def test_a_collection_that_breaks_off_leaves_nothing(tmp_path, monkeypatch):
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_killed_collection_resumes(tmp_path, how):
     arguments = ["collect", "--suite", "micro", "--tasks", "pick-red,pick-green"]
-    arguments += ["--out", "killed", "--episodes", "120", "--image-every", "0"]
+    arguments += ["--out", "killed", "--episodes", "400", "--image-every", "0"]
     command = [sys.executable, "-m", "vla_bench", *arguments]
     running = subprocess.Popen(
         # Where SIGINT is ignored (a background job) Python would not raise KeyboardInterrupt.
@@ -302,9 +302,9 @@ def test_a_killed_collection_resumes(tmp_path, how):
     assert running.returncode != 0, "it was done before it could be killed"
     assert [p.name for p in sorted((tmp_path / "killed").glob("*.h5"))] == ["pick-red.h5"]
     assert partial.exists() == (how is signal.SIGKILL)
-    assert len(load_demonstrations(tmp_path / "killed")) == 120
+    assert len(load_demonstrations(tmp_path / "killed")) == 400
 
-    again = {"tasks": ["pick-red", "pick-green"], "episodes": 120, "image_every": 0}
+    again = {"tasks": ["pick-red", "pick-green"], "episodes": 400, "image_every": 0}
     said = collected(tmp_path / "killed", **again)
     assert [(now.task, now.tried) for now in said[:2]] == [("pick-red", 0), ("pick-green", 1)]
     assert not [path for path in (tmp_path / "killed").iterdir() if path.name.startswith(".")]

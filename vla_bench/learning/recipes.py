@@ -61,14 +61,14 @@ def make_weights(
     )
     chosen = _of_tasks(loaded, recipe, demonstrations)
     start = recipe.training.start
-    begun = _weights_of(start, lambda _: None) if start else None
-    return train(recipe, chosen, out, on_update, begun)
+    earlier = _weights_of(start, lambda _: None) if start else None
+    return train(recipe, chosen, out, on_update, earlier)
 
 
 def _weights_of(name: str, on_progress: OnProgress) -> Path:
     """The weights of a recipe that another one builds on, made now if they are not there."""
     recipe = load_recipe(name)
-    out = LOCAL / name
+    out = LOCAL / recipe.name
     return out if finished(out, recipe) else make_weights(recipe, collect_for(recipe, on_progress))
 
 

@@ -103,8 +103,9 @@ def prepare_data(
     config = recipe.training
     training, validation = split_episodes(demonstrations, config.validation, config.seed)
     actions = Statistics.of(np.concatenate([d.actions for d in training]))
-    state = Statistics.of(np.concatenate([state_rows(d, recipe) for d in training]))
-    if start is not None:
+    if start is None:
+        state = Statistics.of(np.concatenate([state_rows(d, recipe) for d in training]))
+    else:
         state = load_config(start).state
     normalisers = (
         Normaliser(actions, recipe.normalise_actions),

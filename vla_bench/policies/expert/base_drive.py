@@ -27,7 +27,7 @@ class BaseMotion:
 
 @dataclass(frozen=True)
 class DriveLimits:
-    """How briskly the base may move: half of what it can, for the sake of who learns from it."""
+    """How briskly the base may move: well below what it can, for the sake of who learns from it."""
 
     speed: float = 0.5
     """m/s."""

@@ -61,6 +61,35 @@ def test_no_window_crosses_the_end_of_its_episode():
     assert torch.equal(step, reach.minimum(ends[:, None] - 1).float())
 
 
+def test_a_balanced_loss_counts_entries_by_how_little_they_move():
+    episodes = numbered((4, 4))
+    for episode in episodes:
+        # Mean distances from the median, over 0, 1, 2, 3: 1 and 0.25.
+        episode.actions[:, 0] = np.arange(4)
+        episode.actions[:, 1] = 0.25 * np.arange(4)
+    plain = Normaliser(Statistics.of(np.concatenate([d.actions for d in episodes])), "none")
+    state = Normaliser(
+        Statistics.of(np.concatenate([state_rows(d, SMALL) for d in episodes])), "none"
+    )
+    every = torch.arange(8)
+    equal = WindowData(episodes, SMALL, plain, state).windows(every)
+    balanced = WindowData(episodes, SMALL, plain, state, balanced=True).windows(every)
+    errors = torch.zeros_like(balanced.chunks)
+    errors[..., 1] = 1.0
+    assert equal.mean(errors) == pytest.approx(0.5)
+    assert balanced.weights.tolist() == pytest.approx([0.4, 1.6])
+    assert balanced.mean(errors) == pytest.approx(0.8)
+
+
+def test_a_balanced_loss_leaves_out_entries_that_never_move():
+    episodes = numbered((4, 4, 4, 4))
+    for episode in episodes:
+        episode.actions[:, 1] = 0.7
+    prepared = prepare_data(recipe(training__balance=True), episodes)
+    assert prepared.training.weights.tolist() == pytest.approx([1.0, 0.0])
+    assert prepared.validation.weights.tolist() == [1.0]
+
+
 def test_vocabularies_are_made_of_whole_chunks_only():
     lengths = (7, LENGTH, 2, 9)
     chunks = windows_of(numbered(lengths)).whole_chunks()

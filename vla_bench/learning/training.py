@@ -112,7 +112,7 @@ def prepare_data(
         Normaliser(state, recipe.normalise_state),
     )
     return TrainingData(
-        WindowData(training, recipe, *normalisers),
+        WindowData(training, recipe, *normalisers, balanced=config.balance),
         WindowData(validation, recipe, *normalisers),
         actions,
         state,

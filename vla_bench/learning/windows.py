@@ -17,6 +17,9 @@ from vla_bench.nn.normalisation import Normaliser
 from vla_bench.policies.learned.head import Windows
 from vla_bench.policies.learned.recipe import Recipe
 
+STILL = 1e-4
+"""Mean distance from its median (normalised units) below which an action entry does not move."""
+
 
 @dataclass(frozen=True)
 class Observations:
@@ -41,6 +44,7 @@ class WindowData:
         recipe: Says which entries are read and how long a chunk is.
         actions: Maps actions to the model's units.
         state: Maps state vectors to the model's units.
+        balanced: Whether an error of each action entry counts by how little that entry moves.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class WindowData:
         recipe: Recipe,
         actions: Normaliser,
         state: Normaliser,
+        balanced: bool = False,
     ) -> None:
         lengths = [len(d.actions) for d in demonstrations]
         self.chunk_length = recipe.chunk_length
@@ -60,6 +65,7 @@ class WindowData:
         self.actions = actions.forward(
             torch.from_numpy(np.concatenate([d.actions for d in demonstrations]))
         )
+        self.weights = _inverse_spread(self.actions) if balanced else torch.ones(1)
         self.state = state.forward(
             torch.from_numpy(np.concatenate([state_rows(d, recipe) for d in demonstrations]))
         )
@@ -86,7 +92,7 @@ class WindowData:
     def _chunks(self, steps: Tensor) -> Windows:
         reach = steps[:, None] + torch.arange(self.chunk_length)
         end = self.end[steps][:, None]
-        return Windows(self.actions[reach.minimum(end - 1)], reach < end)
+        return Windows(self.actions[reach.minimum(end - 1)], reach < end, self.weights)
 
     def whole_chunks(self) -> NDArray[np.float32]:
         """All chunks that end within their episode, (N, P, A)."""
@@ -94,6 +100,14 @@ class WindowData:
         steps = steps[steps + self.chunk_length <= self.end]
         chunks: NDArray[np.float32] = self._chunks(steps).chunks.numpy()
         return chunks
+
+
+def _inverse_spread(actions: Tensor) -> Tensor:
+    """Weights (A,) of mean 1 over the entries that move, 0 for the others; `actions` are (N, A)."""
+    spread = (actions - actions.median(dim=0).values).abs().mean(dim=0)
+    moves = spread > STILL
+    inverse = torch.where(moves, 1 / spread.clamp(min=STILL), 0.0)
+    return inverse / inverse[moves].mean()
 
 
 def state_rows(demonstration: Demonstration, recipe: Recipe) -> NDArray[np.float32]:

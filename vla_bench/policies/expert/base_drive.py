@@ -115,13 +115,14 @@ def drive_steps(start: Array, goal: Array) -> float:
     """Estimates the control steps that `drive_to_pose` takes from standstill to standstill."""
     offset = np.asarray(goal[:2], dtype=np.float64) - np.asarray(start[:2], dtype=np.float64)
     distance = float(np.hypot(*offset))
+    travel, turn = DEFAULT_LIMITS.speed * STEP, DEFAULT_LIMITS.yaw_rate * STEP
     if distance < 0.05:
-        return distance / 0.03 + abs(wrap_angle(goal[2] - start[2])) / 0.09 + 2.0
+        return distance / travel + abs(wrap_angle(goal[2] - start[2])) / turn + 2.0
     bearing = math.atan2(offset[1], offset[0])
     turning = min(
         _turning(start[2], bearing, goal[2]), _turning(start[2], bearing + math.pi, goal[2])
     )
-    return turning / 0.09 + distance / (DEFAULT_LIMITS.speed * STEP) + 10.0
+    return turning / turn + distance / travel + 10.0
 
 
 def _turning(yaw: float, bearing: float, final: float) -> float:

@@ -15,7 +15,12 @@ from vla_bench.policies.expert.rotations import Array, cross
 from vla_bench.policies.expert.script import Action, View
 from vla_bench.policies.expert.seen import UP, world_point
 from vla_bench.policies.expert.target import TcpTarget
-from vla_bench.policies.expert.whole_body import PLANNED_BASE, TrackLimits, WholeBodyController
+from vla_bench.policies.expert.whole_body import (
+    DEFAULT_TRACK_LIMITS,
+    PLANNED_BASE,
+    TrackLimits,
+    WholeBodyController,
+)
 
 LANE_UNIT, ASKEW_UNIT = 0.1, 0.7
 """Sideways distance (m) and angle (rad) that `easy_stance` counts as one unit of trespass."""
@@ -74,7 +79,7 @@ class DrawerHand:
         target: TcpTarget,
         stance: Array,
         posture: Array,
-        limits: TrackLimits | None = None,
+        limits: TrackLimits = DEFAULT_TRACK_LIMITS,
     ) -> Action:
         """Brings base and arm to a place together.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -22,10 +23,10 @@ HOVER_RADIUS, HOVER_HEIGHT = 0.012, 0.03
 """The gripper comes down once it is this near to the hover point, level and in height (m)."""
 STRAYED = 0.05
 """The gripper goes up again when it is this far beside the grasp on its way down (m)."""
-GRASP_RADIUS = 0.006
-"""Distance from the grasp at which the fingers close (m)."""
-SLOW_TORSO, SLOW_JOINT = 0.06, 0.25
-"""The hand has stopped once the torso (m/s) and every arm joint (rad/s) are slower than this."""
+DESCENT_SPEED = 0.08
+"""The hand does not come down slower than this (m/s): whoever learns from it must not stop short."""
+GRASP_RADIUS, GRASP_HEIGHT = 0.006, 0.012
+"""The fingers close once the tcp is this near to the grasp, level and in height (m)."""
 DESCENT_STEPS = 30
 """Control steps after which a hand that does not get all the way down closes anyway."""
 CLOSING_STEPS = 4
@@ -90,11 +91,14 @@ class Pick(Script):
         error = grasp.target.position_error(view.robot.tcp_position)
         if np.hypot(*error[:2]) > STRAYED:
             return self._enter(self._approach, view, grasp)
-        there = np.linalg.norm(error) < GRASP_RADIUS and _hand_is_still(view)
+        low_enough = -error[2] < GRASP_HEIGHT
+        there = low_enough and np.hypot(*error[:2]) < GRASP_RADIUS
         if there or self.steps > DESCENT_STEPS:
             return self._enter(self._close, view, grasp)
         base = drive_ahead(view.robot, grasp.target.position, REACH)
-        return self._track(view, grasp.target, grasp.posture, gripper_action(grasp.opening), base)
+        sinking = 0.0 if low_enough else DESCENT_SPEED
+        target = replace(grasp.target, velocity=-sinking * UP)
+        return self._track(view, target, grasp.posture, gripper_action(grasp.opening), base)
 
     def _close(self, view: View, grasp: Grasp) -> Action:
         if self.steps > CLOSING_STEPS and view.grasped:
@@ -153,8 +157,3 @@ class PickBowl(Pick):
 
     def __init__(self) -> None:
         super().__init__(bowl_in_drawer, lift=0.14)
-
-
-def _hand_is_still(view: View) -> bool:
-    speeds = np.abs(view.robot.posture_velocity)
-    return bool(speeds[0] < SLOW_TORSO and speeds[1:].max() < SLOW_JOINT)

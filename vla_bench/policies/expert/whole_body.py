@@ -85,6 +85,9 @@ class TrackLimits:
     """m per rad: how an angle counts against a distance."""
 
 
+DEFAULT_TRACK_LIMITS = TrackLimits()
+
+
 @dataclass
 class WholeBodyController:
     """Turns wishes for the tcp, the posture and the base into actions. Holds no state between
@@ -92,7 +95,6 @@ class WholeBodyController:
     """
 
     kinematics: Kinematics = field(default_factory=fetch_kinematics)
-    limits: TrackLimits = field(default_factory=TrackLimits)
 
     def track(
         self,
@@ -103,7 +105,7 @@ class WholeBodyController:
         posture: Array = REST_POSTURE,
         weights: Weights = WHOLE_BODY,
         gripper: float = GRIPPER_OPEN,
-        limits: TrackLimits | None = None,
+        limits: TrackLimits = DEFAULT_TRACK_LIMITS,
     ) -> Action:
         """Moves the tcp towards a world target.
 
@@ -115,12 +117,11 @@ class WholeBodyController:
                 room.
             weights: cost of departing from the preferred motion, per group of joints.
             gripper: absolute gripper action in [-1, 1].
-            limits: speeds; the controller's own when None.
+            limits: speeds and gains.
 
         Returns:
             (13,) action in [-1, 1].
         """
-        limits = limits or self.limits
         lower, upper = self._bounds(state, limits)
         preferred = np.clip(self._preferred(state, posture, base, limits), lower, upper)
         vector = weights.vector

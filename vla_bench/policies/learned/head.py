@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -67,19 +67,21 @@ class Windows:
     Attributes:
         chunks: (B, P, A), the demonstrated actions; padded at an episode's end.
         valid: bool (B, P), False where padded.
+        weights: (A,) or (1,), what an error of each action entry counts.
     """
 
     chunks: Tensor
     valid: Tensor
+    weights: Tensor = field(default_factory=lambda: torch.ones(1))
 
     def to(self, device: torch.device) -> Windows:
         """The same windows on a device."""
-        return Windows(self.chunks.to(device), self.valid.to(device))
+        return Windows(self.chunks.to(device), self.valid.to(device), self.weights.to(device))
 
     def mean(self, errors: Tensor) -> Tensor:
-        """Mean of (B, P, A) errors over what is not padding."""
-        weights = self.valid[..., None].expand_as(errors)
-        return (errors * weights).sum() / weights.sum().clamp(min=1)
+        """Weighted mean of (B, P, A) errors over what is not padding."""
+        valid = self.valid[..., None].expand_as(errors)
+        return (errors * self.weights * valid).sum() / valid.sum().clamp(min=1)
 
 
 class ActionHead(nn.Module, ABC):

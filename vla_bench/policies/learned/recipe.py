@@ -68,6 +68,9 @@ class TrainingConfig(Settings):
     """Decay of the averaged weights, which are the ones kept."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the forward pass."""
+    balance: bool = False
+    """Whether an error of each action entry counts by how little that entry moves in the demonstrations.
+    If not, the loss hardly sees an entry that is seldom large, like the turning of the base."""
     validation: float = Field(0.05, gt=0, lt=1)
     """Fraction of the demonstrations held back; never evaluation items."""
     image_shift: NonNegativeInt = 3

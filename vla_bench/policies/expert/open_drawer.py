@@ -29,9 +29,9 @@ RAISED = 0.09
 """How far the tcp is drawn back along the fingers before it goes in (m)."""
 STANCE_DISTANCE = 0.85
 """Distance from the bar (m) at which the search for a stance begins."""
-READY = 0.015
+READY = 0.025
 """Distance from the place above the gap (m) at which the fingers go in."""
-HOOKED = 0.012
+HOOKED = 0.018
 """Distance from the place behind the bar (m) at which the pull begins."""
 INSERTION_STEPS = 15
 """Control steps after which fingers that do not get all the way in pull anyway."""

@@ -48,7 +48,7 @@ LINE, LINE_ANGLE = 0.015, 0.2
 """Errors (m, rad) with which the fingers may go past the bar."""
 HOLD_BACK, HOLD_BACK_ANGLE = 4.0, 0.4
 """Standoff per error beyond these (m per m, m per rad)."""
-AT_BAR = 0.015
+AT_BAR = 0.025
 """Distance of the tcp from its place on the bar (m) at which the fingers close."""
 
 SWING_SPEED, SWING_START = 1.4, 4.0

@@ -25,7 +25,7 @@ STRAYED = 0.05
 """The gripper goes up again when it is this far beside the grasp on its way down (m)."""
 DESCENT_SPEED = 0.08
 """The hand does not come down slower than this (m/s): whoever learns from it must not stop short."""
-GRASP_RADIUS, GRASP_HEIGHT = 0.006, 0.012
+GRASP_RADIUS, GRASP_HEIGHT = 0.015, 0.02
 """The fingers close once the tcp is this near to the grasp, level and in height (m)."""
 DESCENT_STEPS = 30
 """Control steps after which a hand that does not get all the way down closes anyway."""

@@ -7,13 +7,16 @@ import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from vla_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from vla_bench.policies.learned.recipe import Recipe
 
 app = typer.Typer(
     help="Evaluates vision-language-action policies: the same number twice, with an interval.",
@@ -241,21 +244,31 @@ def train(
     ] = None,
 ) -> None:
     """Trains a policy's weights by a recipe, or goes on with an interrupted training."""
-    from vla_bench.learning import progress, recipes
+    from vla_bench.learning.recipes import builds_on
     from vla_bench.policies.learned.recipe import load_recipe
 
     loaded = load_recipe(recipe, _pairs(settings or []))
-    if demonstrations is None:
-        with progress.shown(console) as on_episode:
-            demonstrations = recipes.collect_for(loaded, on_episode)
-    with progress.training(loaded.training.updates, console) as on_update:
-        made = recipes.make_weights(loaded, demonstrations, out, on_update)
+    for earlier in builds_on(loaded):
+        console.print(f"{earlier.name} comes first: {earlier.description}", highlight=False)
+        _follow(earlier, None, None)
+    made = _follow(loaded, demonstrations, out)
     console.print(
         f"weights: {made}; `vla-bench run --policy {loaded.policy} --suite {loaded.suite} "
         f"--weights {made}`",
         soft_wrap=True,
         highlight=False,
     )
+
+
+def _follow(recipe: Recipe, demonstrations: Path | None, out: Path | None) -> Path:
+    """Records what a recipe asks for unless it is given, then trains."""
+    from vla_bench.learning import progress, recipes
+
+    if demonstrations is None:
+        with progress.shown(console) as on_episode:
+            demonstrations = recipes.collect_for(recipe, on_episode)
+    with progress.training(recipe.training.updates, console) as on_update:
+        return recipes.make_weights(recipe, demonstrations, out, on_update)
 
 
 @app.command()

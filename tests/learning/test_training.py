@@ -24,6 +24,7 @@ from vla_bench.learning.training_state import LOG, STATE, TrainingState
 from vla_bench.learning.windows import WindowData, demonstrations_digest, split_episodes
 from vla_bench.policies.learned.checkpoint import CONFIG, WEIGHTS, load_config, start_backbone
 from vla_bench.policies.learned.model import ChunkModel
+from vla_bench.policies.learned.recipe import load_recipe
 
 ROOT = Path(__file__).parents[2]
 FILES = {CONFIG, WEIGHTS, LOG}
@@ -383,8 +384,10 @@ def test_weights_to_start_from_are_made_first(tmp_path, monkeypatch):
         'extends = "l1-micro"\ndescription = "Starts others"\npolicy = "l1"\n' + settings
     )
     late = recipe("act", data__episodes=3, data__tasks=["pick-red"], training__start="blind")
+    assert [earlier.name for earlier in recipes.builds_on(late)] == ["blind"]
     out = recipes.make_weights(late, recipes.collect_for(late, lambda _: None))
     assert load_config(out).state == load_config(Path("results/weights/blind")).state
+    assert not recipes.builds_on(late)
 
 
 def test_tasks_that_the_recipe_does_not_name_are_left_out(tmp_path, monkeypatch):
@@ -396,3 +399,9 @@ def test_tasks_that_the_recipe_does_not_name_are_left_out(tmp_path, monkeypatch)
     assert len(given) == 4
     assert json.dumps(small.data.model_dump(mode="json")["tasks"]) == '["either"]'
     assert training_state.STATE not in {p.name for p in tmp_path.iterdir()}
+
+
+def test_what_a_recipe_builds_on_comes_in_order(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = [earlier.name for earlier in recipes.builds_on(load_recipe("l1-ms-hab-mini"))]
+    assert names == ["novice-ms-hab-mini", "apprentice-ms-hab-mini"]

@@ -65,6 +65,16 @@ def make_weights(
     return train(recipe, chosen, out, on_update, earlier)
 
 
+def builds_on(recipe: Recipe) -> list[Recipe]:
+    """Recipes whose weights this one needs and which are not trained yet, in the order to train them."""
+    needed: dict[str, Recipe] = {}
+    for name in filter(None, (recipe.data.novice, recipe.training.start)):
+        earlier = load_recipe(name)
+        if not finished(LOCAL / earlier.name, earlier):
+            needed |= {other.name: other for other in [*builds_on(earlier), earlier]}
+    return list(needed.values())
+
+
 def _weights_of(name: str, on_progress: OnProgress) -> Path:
     """The weights of a recipe that another one builds on, made now if they are not there."""
     recipe = load_recipe(name)

@@ -248,7 +248,7 @@ def train(
     from vla_bench.policies.learned.recipe import load_recipe
 
     loaded = load_recipe(recipe, _pairs(settings or []))
-    for earlier in builds_on(loaded):
+    for earlier in builds_on(loaded, records=demonstrations is None):
         console.print(f"{earlier.name} comes first: {earlier.description}", highlight=False)
         _follow(earlier, None, None)
     made = _follow(loaded, demonstrations, out)

@@ -405,3 +405,5 @@ def test_what_a_recipe_builds_on_comes_in_order(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = [earlier.name for earlier in recipes.builds_on(load_recipe("l1-ms-hab-mini"))]
     assert names == ["novice-ms-hab-mini", "apprentice-ms-hab-mini"]
+    assert not recipes.builds_on(load_recipe("novice-ms-hab-mini"))
+    assert not recipes.builds_on(load_recipe("apprentice-ms-hab-mini"), records=False)

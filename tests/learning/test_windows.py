@@ -116,6 +116,28 @@ def test_windows_start_where_there_are_images():
     assert seen.instructions == [first.instruction] * 3 + [second.instruction] * 2
 
 
+def test_steps_without_images_show_black_ones():
+    seeing = recipe(
+        inputs__images=["head"],
+        backbone__image_size=16,
+        backbone__grid=2,
+        training__blank_images=True,
+    )
+    first, second = numbered((7, 5), views=["head"])
+    kept = [np.array([1, 4]), np.array([2])]
+    episodes = [
+        replace(d, images={"head": d.images["head"][rows]}, image_steps=rows)
+        for d, rows in zip((first, second), kept, strict=True)
+    ]
+    data = windows_of(episodes, seeing)
+    assert len(data) == 12
+    assert not data.has_all_images
+    shown = data.observations(torch.arange(12)).images[:, 0, 0, 0, 0]
+    assert shown.tolist() == [0, 1, 0, 0, 4, 0, 0, 0, 0, 2, 0, 0]
+    again = data.observations(torch.tensor([4, 11])).images[:, 0, 0, 0, 0]
+    assert again.tolist() == [4, 0]
+
+
 def test_views_keep_the_order_of_the_recipe():
     seeing = recipe(inputs__images=["wrist", "head"])
     (episode,) = numbered((5,), views=["head", "wrist"])

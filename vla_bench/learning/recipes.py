@@ -65,10 +65,16 @@ def make_weights(
     return train(recipe, chosen, out, on_update, earlier)
 
 
-def builds_on(recipe: Recipe) -> list[Recipe]:
-    """Recipes whose weights this one needs and which are not trained yet, in the order to train them."""
+def builds_on(recipe: Recipe, records: bool = True) -> list[Recipe]:
+    """Recipes whose weights this one needs and which are not trained yet, in the order to train them.
+
+    Args:
+        recipe: The recipe.
+        records: Whether its demonstrations are recorded too, which may take a novice.
+    """
     needed: dict[str, Recipe] = {}
-    for name in filter(None, (recipe.data.novice, recipe.training.start)):
+    novice = recipe.data.novice if records else ""
+    for name in filter(None, (novice, recipe.training.start)):
         earlier = load_recipe(name)
         if not finished(LOCAL / earlier.name, earlier):
             needed |= {other.name: other for other in [*builds_on(earlier), earlier]}

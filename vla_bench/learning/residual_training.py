@@ -51,7 +51,7 @@ def train_residual(model: ChunkModel, data: WindowData, recipe: Recipe) -> float
     residual, config = model.residual, recipe.residual
     assert residual is not None
     assert config is not None
-    if _reads_images(model) and len(data.starts) != len(data.episode):
+    if _reads_images(model) and not data.has_all_images:
         raise UserError(
             "residual.inputs=state+images needs images of every step; collect with --image-every 1"
         )

@@ -17,6 +17,8 @@ from vla_bench.nn.normalisation import Normaliser
 from vla_bench.policies.learned.head import Windows
 from vla_bench.policies.learned.recipe import Recipe
 
+BLANK = -1
+"""In place of the number of an image: none was recorded, a black one is shown."""
 STILL = 1e-4
 """Mean distance from its median (normalised units) below which an action entry does not move."""
 
@@ -37,7 +39,8 @@ class Observations:
 
 
 class WindowData:
-    """All steps of some demonstrations as tensors; a window starts at any step that has images.
+    """All steps of some demonstrations as tensors; a window starts at any step that has images, or at
+    any step at all if the recipe says so (`training.blank_images`).
 
     Args:
         demonstrations: Episodes.
@@ -69,8 +72,13 @@ class WindowData:
         self.state = state.forward(
             torch.from_numpy(np.concatenate([state_rows(d, recipe) for d in demonstrations]))
         )
-        self.starts = _starts(demonstrations, recipe, lengths)
-        self.images = _images(demonstrations, recipe, len(self.starts))
+        seen = _steps_with_images(demonstrations, recipe, lengths)
+        self.images = _images(demonstrations, recipe, len(seen))
+        self.has_all_images = len(seen) == sum(lengths)
+        self.starts, self._image = seen, torch.arange(len(seen))
+        if recipe.training.blank_images:
+            self.starts = torch.arange(sum(lengths))
+            self._image = torch.full_like(self.starts, BLANK).index_put((seen,), self._image)
 
     def __len__(self) -> int:
         """Number of windows."""
@@ -78,9 +86,11 @@ class WindowData:
 
     def observations(self, windows: Tensor) -> Observations:
         """What the policy reads at the start of some windows, int64 (B,)."""
-        steps = self.starts[windows]
+        steps, image = self.starts[windows], self._image[windows]
+        images = self.images[image]
+        images[image == BLANK] = 0
         return Observations(
-            images=self.images[windows],
+            images=images,
             instructions=[self.instructions[episode] for episode in self.episode[steps].tolist()],
             state=self.state[steps],
         )
@@ -131,10 +141,10 @@ def state_rows(demonstration: Demonstration, recipe: Recipe) -> NDArray[np.float
     return np.concatenate(parts, axis=1).astype(np.float32)
 
 
-def _starts(
+def _steps_with_images(
     demonstrations: Sequence[Demonstration], recipe: Recipe, lengths: Sequence[int]
 ) -> Tensor:
-    """Rows at which windows start, int64 (windows,)."""
+    """Rows whose images were recorded, int64 (rows,); all rows if no images are read."""
     if not recipe.inputs.images:
         return torch.arange(sum(lengths))
     first = np.cumsum([0, *lengths[:-1]])
@@ -142,11 +152,11 @@ def _starts(
     return torch.from_numpy(np.concatenate(steps))
 
 
-def _images(demonstrations: Sequence[Demonstration], recipe: Recipe, windows: int) -> Tensor:
-    """uint8 (windows, views, 3, h, w)."""
+def _images(demonstrations: Sequence[Demonstration], recipe: Recipe, rows: int) -> Tensor:
+    """uint8 (rows, views, 3, h, w)."""
     views = recipe.inputs.images
     if not views:
-        return torch.zeros(windows, 0, 3, 1, 1, dtype=torch.uint8)
+        return torch.zeros(rows, 0, 3, 1, 1, dtype=torch.uint8)
     columns = [np.concatenate([d.images[view] for d in demonstrations]) for view in views]
     return torch.from_numpy(np.stack(columns, axis=1)).permute(0, 1, 4, 2, 3).contiguous()
 

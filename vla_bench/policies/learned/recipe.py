@@ -75,6 +75,9 @@ class TrainingConfig(Settings):
     """Fraction of the demonstrations held back; never evaluation items."""
     image_shift: NonNegativeInt = 3
     """Images are shifted by up to this many pixels, as augmentation."""
+    blank_images: bool = False
+    """Whether steps without recorded images are learned from too, with black ones. Recording images takes most
+    of the time; what the state alone tells is learned from every step."""
     state_noise: NonNegativeFloat = 0.0
     """Standard deviation of noise added to the normalised state, as augmentation."""
     seed: NonNegativeInt = 0

@@ -76,8 +76,8 @@ class TrainingConfig(Settings):
     image_shift: NonNegativeInt = 3
     """Images are shifted by up to this many pixels, as augmentation."""
     blank_images: bool = False
-    """Whether steps without recorded images are learned from too, with black ones. Recording images takes most
-    of the time; what the state alone tells is learned from every step."""
+    """Whether steps without recorded images are learned from too, with black ones. Recording images takes
+    most of the time; what the state alone tells is learned from every step."""
     state_noise: NonNegativeFloat = 0.0
     """Standard deviation of noise added to the normalised state, as augmentation."""
     seed: NonNegativeInt = 0

@@ -22,7 +22,7 @@ from vla_bench.learning import recipes, training, training_state
 from vla_bench.learning.training import rate, train
 from vla_bench.learning.training_state import LOG, STATE, TrainingState
 from vla_bench.learning.windows import WindowData, demonstrations_digest, split_episodes
-from vla_bench.policies.learned.checkpoint import CONFIG, WEIGHTS, load_config, start_backbone
+from vla_bench.policies.learned.checkpoint import CONFIG, WEIGHTS, load_config, start_from
 from vla_bench.policies.learned.model import ChunkModel
 from vla_bench.policies.learned.recipe import load_recipe
 
@@ -264,12 +264,23 @@ def test_a_backbone_starts_from_other_weights(tmp_path):
     start = trained(tmp_path / "start", policy="l1")
     model = ChunkModel(recipe(**SEEING), 5)
     fresh = {name: t.clone() for name, t in model.state_dict().items()}
-    start_backbone(model, start)
+    assert not start_from(model, start)
     earlier = load_file(start / WEIGHTS)
     for name, tensor in model.state_dict().items():
         inherited = name.startswith("backbone.") and name in earlier
         assert torch.equal(tensor, earlier[name].float() if inherited else fresh[name]), name
     assert any(name.startswith("backbone.stem") for name in fresh.keys() - earlier.keys())
+
+
+def test_a_head_that_is_built_alike_starts_from_other_weights(tmp_path):
+    start = trained(tmp_path / "start")
+    model = ChunkModel(recipe(**SEEING), 5)
+    assert start_from(model, start)
+    earlier, begun = load_file(start / WEIGHTS), model.state_dict()
+    for name in begun:
+        if name.startswith("head."):
+            assert torch.equal(begun[name], earlier[name].float()), name
+    assert not start_from(ChunkModel(recipe(head__anchors=5), 5), start)
 
 
 def test_a_training_that_starts_from_other_weights(tmp_path):
@@ -280,7 +291,7 @@ def test_a_training_that_starts_from_other_weights(tmp_path):
     train(small, others, made, start=start)
     train(small, others, alone)
     assert load_config(made).state == load_config(start).state != load_config(alone).state
-    assert load_config(made).actions == load_config(alone).actions
+    assert load_config(made).actions == load_config(start).actions != load_config(alone).actions
     assert (made / WEIGHTS).read_bytes() != (alone / WEIGHTS).read_bytes()
 
 
@@ -404,6 +415,6 @@ def test_tasks_that_the_recipe_does_not_name_are_left_out(tmp_path, monkeypatch)
 def test_what_a_recipe_builds_on_comes_in_order(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = [earlier.name for earlier in recipes.builds_on(load_recipe("l1-ms-hab-mini"))]
-    assert names == ["novice-ms-hab-mini", "apprentice-ms-hab-mini"]
+    assert names == ["novice-ms-hab-mini", "blind-l1-ms-hab-mini"]
     assert not recipes.builds_on(load_recipe("novice-ms-hab-mini"))
-    assert not recipes.builds_on(load_recipe("apprentice-ms-hab-mini"), records=False)
+    assert not recipes.builds_on(load_recipe("blind-l1-ms-hab-mini"), records=False)

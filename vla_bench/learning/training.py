@@ -31,7 +31,7 @@ from vla_bench.policies.learned.checkpoint import (
     CheckpointConfig,
     load_config,
     save_checkpoint,
-    start_backbone,
+    start_from,
     statistics_digest,
 )
 from vla_bench.policies.learned.model import ChunkModel
@@ -69,7 +69,7 @@ def train(
         demonstrations: Episodes of the recipe's suite, from its train split.
         out: Checkpoint folder; it is complete once it holds `config.json`.
         on_update: Told about every update.
-        start: Checkpoint that the backbone and the scale of the state are taken from.
+        start: Checkpoint that the policy starts from, and that says how state and actions are scaled.
 
     Returns:
         `out`.
@@ -98,15 +98,16 @@ def prepare_data(
 ) -> TrainingData:
     """Splits demonstrations by episode; statistics are those of the training part.
 
-    Weights that the backbone starts from expect the state scaled as it was for them.
+    Weights that the policy starts from expect state and actions scaled as they were for them.
     """
     config = recipe.training
     training, validation = split_episodes(demonstrations, config.validation, config.seed)
-    actions = Statistics.of(np.concatenate([d.actions for d in training]))
     if start is None:
+        actions = Statistics.of(np.concatenate([d.actions for d in training]))
         state = Statistics.of(np.concatenate([state_rows(d, recipe) for d in training]))
     else:
-        state = load_config(start).state
+        earlier = load_config(start)
+        actions, state = earlier.actions, earlier.state
     normalisers = (
         Normaliser(actions, recipe.normalise_actions),
         Normaliser(state, recipe.normalise_state),
@@ -167,9 +168,8 @@ def _train_policy(
     assert action.size is not None
     torch.manual_seed(config.seed)
     model = ChunkModel(recipe, action.size)
-    if start is not None:
-        start_backbone(model, start)
-    model.head.fit(data.training.whole_chunks(), config.seed)
+    if start is None or not start_from(model, start):
+        model.head.fit(data.training.whole_chunks(), config.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model.to(device)
     state = TrainingState(model, config)

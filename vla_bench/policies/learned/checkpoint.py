@@ -12,7 +12,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from vla_bench.cards import ActionConvention, PolicyCard, SuiteCard, find_cards
 from vla_bench.errors import UserError, nearest
@@ -188,14 +188,20 @@ def _fill(model: ChunkModel, tensors: dict[str, Tensor], path: Path) -> None:
             tensor.copy_(tensors[name])
 
 
-def start_backbone(model: ChunkModel, folder: Path) -> None:
+def start_from(model: ChunkModel, folder: Path) -> bool:
     """Copies a checkpoint's backbone into a model that may also have parts of its own, e.g. for images.
+
+    Its action head is copied too if the model's is built alike.
+
+    Returns:
+        Whether the head was copied.
 
     Raises:
         UserError: The checkpoint's backbone does not fit.
     """
     config = load_config(folder)
-    earlier = load_model(folder, config, "cpu").backbone.state_dict()
+    found = load_model(folder, config, "cpu")
+    earlier = found.backbone.state_dict()
     wanted = model.backbone.state_dict()
     for name, tensor in earlier.items():
         if name not in wanted or wanted[name].shape != tensor.shape:
@@ -204,6 +210,15 @@ def start_backbone(model: ChunkModel, folder: Path) -> None:
                 f"give both recipes the same backbone and state entries"
             )
     model.backbone.load_state_dict(earlier, strict=False)
+    alike = config.recipe.head == model.recipe.head and shapes(found.head) == shapes(model.head)
+    if alike:
+        model.head.load_state_dict(found.head.state_dict())
+    return alike
+
+
+def shapes(module: nn.Module) -> dict[str, torch.Size]:
+    """Shapes of a module's parameters and buffers, by name."""
+    return {name: tensor.shape for name, tensor in module.state_dict().items()}
 
 
 def kept_tensors(model: ChunkModel) -> dict[str, Tensor]:

@@ -51,7 +51,8 @@ class TrainingConfig(Settings):
     """How long and how the policy is trained."""
 
     start: str = ""
-    """Recipe whose weights the backbone starts from, which also say how the state is scaled; or none."""
+    """Recipe whose weights the policy starts from, or none: its backbone, its action head if that is
+    built alike, and how state and actions are scaled."""
     updates: PositiveInt = 3000
     """Optimiser steps."""
     batch: PositiveInt = 64

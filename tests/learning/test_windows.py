@@ -39,12 +39,12 @@ def numbered(lengths, views=()):
     ]
 
 
-def windows_of(episodes, used=SMALL):
+def windows_of(episodes, used=SMALL, balanced=False):
     plain = [
         Normaliser(Statistics.of(np.concatenate(rows)), "none")
         for rows in ([d.actions for d in episodes], [state_rows(d, used) for d in episodes])
     ]
-    return WindowData(episodes, used, *plain)
+    return WindowData(episodes, used, *plain, balanced=balanced)
 
 
 def test_no_window_crosses_the_end_of_its_episode():
@@ -67,13 +67,9 @@ def test_a_balanced_loss_counts_entries_by_how_little_they_move():
         # Mean distances from the median, over 0, 1, 2, 3: 1 and 0.25.
         episode.actions[:, 0] = np.arange(4)
         episode.actions[:, 1] = 0.25 * np.arange(4)
-    plain = Normaliser(Statistics.of(np.concatenate([d.actions for d in episodes])), "none")
-    state = Normaliser(
-        Statistics.of(np.concatenate([state_rows(d, SMALL) for d in episodes])), "none"
-    )
     every = torch.arange(8)
-    equal = WindowData(episodes, SMALL, plain, state).windows(every)
-    balanced = WindowData(episodes, SMALL, plain, state, balanced=True).windows(every)
+    equal = windows_of(episodes).windows(every)
+    balanced = windows_of(episodes, balanced=True).windows(every)
     errors = torch.zeros_like(balanced.chunks)
     errors[..., 1] = 1.0
     assert equal.mean(errors) == pytest.approx(0.5)
@@ -88,6 +84,13 @@ def test_a_balanced_loss_leaves_out_entries_that_never_move():
     prepared = prepare_data(recipe(training__balance=True), episodes)
     assert prepared.training.weights.tolist() == pytest.approx([1.0, 0.0])
     assert prepared.validation.weights.tolist() == [1.0]
+
+
+def test_a_balanced_loss_where_nothing_moves():
+    episodes = numbered((4, 4))
+    for episode in episodes:
+        episode.actions[:] = 0.7
+    assert windows_of(episodes, balanced=True).weights.tolist() == [1.0, 1.0]
 
 
 def test_vocabularies_are_made_of_whole_chunks_only():

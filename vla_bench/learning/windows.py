@@ -113,9 +113,14 @@ class WindowData:
 
 
 def _inverse_spread(actions: Tensor) -> Tensor:
-    """Weights (A,) of mean 1 over the entries that move, 0 for the others; `actions` are (N, A)."""
+    """Weights (A,) of mean 1 over the entries that move, 0 for the others; `actions` are (N, A).
+
+    If no entry moves, all weigh the same.
+    """
     spread = (actions - actions.median(dim=0).values).abs().mean(dim=0)
     moves = spread > STILL
+    if not moves.any():
+        return torch.ones_like(spread)
     inverse = torch.where(moves, 1 / spread.clamp(min=STILL), 0.0)
     return inverse / inverse[moves].mean()
 

@@ -210,13 +210,13 @@ def start_from(model: ChunkModel, folder: Path) -> bool:
                 f"give both recipes the same backbone and state entries"
             )
     model.backbone.load_state_dict(earlier, strict=False)
-    alike = config.recipe.head == model.recipe.head and shapes(found.head) == shapes(model.head)
+    alike = config.recipe.head == model.recipe.head and _shapes(found.head) == _shapes(model.head)
     if alike:
         model.head.load_state_dict(found.head.state_dict())
     return alike
 
 
-def shapes(module: nn.Module) -> dict[str, torch.Size]:
+def _shapes(module: nn.Module) -> dict[str, torch.Size]:
     """Shapes of a module's parameters and buffers, by name."""
     return {name: tensor.shape for name, tensor in module.state_dict().items()}
 

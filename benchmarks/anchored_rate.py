@@ -13,7 +13,8 @@ import time
 
 import torch
 
-from vla_bench.policies.learned.head import ActionHead, HeadSizes, Settings
+from vla_bench.nn.dit import ChunkSizes
+from vla_bench.policies.learned.head import ActionHead, Settings
 from vla_bench.policies.learned.heads import make_head
 from vla_bench.policies.learned.policy import sampling_of
 from vla_bench.policies.learned.subject import ProfileSpec, Queries, find_subject
@@ -45,7 +46,7 @@ def main(pairs: int, suite: str, settings: dict[str, str]) -> None:
     torch.set_num_threads(int(str(anchored.card.options["threads"])))
     queries = Queries(anchored, anchored.loaded("cpu"), batch=1)
     backbone, recipe = queries.model.backbone, plain.recipe
-    sizes = HeadSizes(
+    sizes = ChunkSizes(
         action_size=plain.suite.action.size or 0,
         chunk_length=recipe.chunk_length,
         width=backbone.width,

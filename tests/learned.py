@@ -10,8 +10,9 @@ import torch
 from vla_bench.learning.demonstrations import Demonstration
 from vla_bench.learning.training import train
 from vla_bench.nn.backbone import Context
+from vla_bench.nn.dit import ChunkSizes
 from vla_bench.nn.tiny import TinyBackbone
-from vla_bench.policies.learned.head import HeadSizes, Windows
+from vla_bench.policies.learned.head import Windows
 from vla_bench.policies.learned.heads import make_head
 from vla_bench.policies.learned.recipe import load_recipe
 
@@ -110,7 +111,7 @@ def context(batch, width=16, layers=2, queries=2, vision=3, seed=0):
 def head(config, seed=0, action_size=2, chunk_length=5, width=16, layers=2):
     """A head with random weights, also where training starts with zeros."""
     torch.manual_seed(seed)
-    return livened(make_head(config, HeadSizes(action_size, chunk_length, width, layers)).eval())
+    return livened(make_head(config, ChunkSizes(action_size, chunk_length, width, layers)).eval())
 
 
 def livened(module):
@@ -142,7 +143,7 @@ class TwoRoutes:
         self.backbone = TinyBackbone(
             views=0, state_size=2, width=self.width, layers=1, heads=2, queries=2
         )
-        self.head = make_head(config, HeadSizes(self.size, self.steps, self.width, 1))
+        self.head = make_head(config, ChunkSizes(self.size, self.steps, self.width, 1))
         generator = torch.Generator().manual_seed(seed)
         self.head.fit(self.draw(2000, generator)[1].chunks.numpy(), seed)
         parameters = [*self.backbone.parameters(), *self.head.parameters()]

@@ -4,17 +4,16 @@ import pytest
 import torch
 
 from tests.learned import context, draws
-from vla_bench.nn.dit import ChunkTransformer
+from vla_bench.nn.dit import ChunkSizes, ChunkTransformer
 
 BATCH, CANDIDATES, LENGTH, ACTIONS, WIDTH, LAYERS, HEADS = 3, 4, 5, 2, 16, 2, 2
+SIZES = ChunkSizes(action_size=ACTIONS, chunk_length=LENGTH, width=WIDTH, layers=LAYERS)
 
 
 def transformer(seed=0):
     """Random weights everywhere, also where training starts with zeros."""
     torch.manual_seed(seed)
-    made = ChunkTransformer(
-        action_size=ACTIONS, chunk_length=LENGTH, width=WIDTH, layers=LAYERS, heads=HEADS
-    )
+    made = ChunkTransformer(SIZES, HEADS)
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return made
@@ -131,9 +130,7 @@ def test_a_closed_gate_averages_vision_and_does_not_remove_it():
 
 def test_training_starts_as_the_identity_with_a_live_gate():
     torch.manual_seed(0)
-    model = ChunkTransformer(
-        action_size=ACTIONS, chunk_length=LENGTH, width=WIDTH, layers=LAYERS, heads=HEADS
-    )
+    model = ChunkTransformer(SIZES, HEADS)
     memory = model.remember(context(BATCH))
     expected = model.norm(model.embed(chunks()) + model.place)
     torch.testing.assert_close(model(chunks(), memory), expected)

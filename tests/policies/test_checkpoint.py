@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -151,11 +152,11 @@ def test_configs_that_are_no_json(copied):
 
 
 def test_a_checkpoint_is_whole_or_has_no_config(copied, tmp_path, monkeypatch):
-    def full_disk(tensors, path):
-        path.write_bytes(b"half")
+    def full_disk(path, data):
+        path.write_text("half")
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(checkpoint, "save_file", full_disk)
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
     with pytest.raises(OSError, match="no space"):
         save_checkpoint(tmp_path / "out", load(copied), load_config(copied))
     assert not {CONFIG, WEIGHTS} & {p.name for p in (tmp_path / "out").iterdir()}

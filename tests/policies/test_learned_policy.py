@@ -217,10 +217,16 @@ def test_weights_for_another_suite(weights):
         prepared(weights(), suite=mini)
 
 
-def test_weights_of_another_kind(weights):
-    pattern = "head of kind 'l1', anchorvla plays kind 'anchored'; use --policy l1"
+def test_weights_of_another_policy(weights):
+    pattern = "holds weights of l1, not of anchorvla; use --policy l1"
     with pytest.raises(UserError, match=pattern):
         prepared(weights("l1"))
+
+
+def test_another_head_than_the_weights_have(weights):
+    pattern = "head of kind 'l1', the card of l1 says 'act'; use --set head=l1"
+    with pytest.raises(UserError, match=pattern):
+        prepared(weights("l1"), "l1", head="act")
 
 
 @pytest.mark.parametrize(

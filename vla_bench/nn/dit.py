@@ -12,6 +12,20 @@ from vla_bench.nn.backbone import Context
 
 
 @dataclass(frozen=True)
+class ChunkSizes:
+    """What a chunk transformer, and the action head around it, is built for."""
+
+    action_size: int
+    """Entries A of an action."""
+    chunk_length: int
+    """Actions P of a chunk."""
+    width: int
+    """Size of a token, the backbone's width."""
+    layers: int
+    """Blocks, the backbone's layers."""
+
+
+@dataclass(frozen=True)
 class ContextMemory:
     """What a `ChunkTransformer` needs of a context; depends on no anchor and no denoising step."""
 
@@ -31,21 +45,17 @@ class ChunkTransformer(nn.Module):
     logits carry a tanh gate (VLA-Adapter, Wang et al. 2025, section 3.3).
 
     Args:
-        action_size: Entries of an action.
-        chunk_length: Actions of a chunk.
-        width: Size of a token, the backbone's width.
-        layers: Blocks, the backbone's layers.
+        sizes: What it is built for.
         heads: Attention heads.
     """
 
-    def __init__(
-        self, *, action_size: int, chunk_length: int, width: int, layers: int, heads: int
-    ) -> None:
+    def __init__(self, sizes: ChunkSizes, heads: int) -> None:
         super().__init__()
-        self.embed = nn.Linear(action_size, width)
-        self.place = nn.Parameter(0.02 * torch.randn(chunk_length, width))
+        width = sizes.width
+        self.embed = nn.Linear(sizes.action_size, width)
+        self.place = nn.Parameter(0.02 * torch.randn(sizes.chunk_length, width))
         self.pooled = nn.Sequential(nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, width))
-        self.blocks = nn.ModuleList(_Block(width, heads) for _ in range(layers))
+        self.blocks = nn.ModuleList(_Block(width, heads) for _ in range(sizes.layers))
         self.norm = nn.LayerNorm(width)
 
     def remember(self, context: Context) -> ContextMemory:

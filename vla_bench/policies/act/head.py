@@ -11,11 +11,10 @@ from torch import Tensor, nn
 
 from vla_bench.nn.attention import Layer
 from vla_bench.nn.backbone import Context
-from vla_bench.nn.dit import ChunkTransformer
+from vla_bench.nn.dit import ChunkSizes, ChunkTransformer
 from vla_bench.policies.learned.head import (
     ActionHead,
     HeadSettings,
-    HeadSizes,
     Settings,
     Windows,
 )
@@ -51,7 +50,7 @@ class ActHead(ActionHead):
         sizes: What the head is built for.
     """
 
-    def __init__(self, config: ActConfig, sizes: HeadSizes) -> None:
+    def __init__(self, config: ActConfig, sizes: ChunkSizes) -> None:
         super().__init__()
         self.config, self.sizes = config, sizes
         width = sizes.width
@@ -62,13 +61,7 @@ class ActHead(ActionHead):
         )
         self.posterior = nn.Linear(width, 2 * config.latent)
         self.style = nn.Linear(config.latent, width)
-        self.transformer = ChunkTransformer(
-            action_size=sizes.action_size,
-            chunk_length=sizes.chunk_length,
-            width=width,
-            layers=sizes.layers,
-            heads=config.heads,
-        )
+        self.transformer = ChunkTransformer(sizes, config.heads)
         self.out = nn.Linear(width, sizes.action_size)
 
     def loss(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vla_bench.nn.backbone import Context
-from vla_bench.nn.dit import ChunkTransformer, ContextMemory
+from vla_bench.nn.dit import ChunkSizes, ChunkTransformer, ContextMemory
 from vla_bench.nn.embeddings import sinusoidal
 from vla_bench.nn.schedules import NoiseSchedule, ScheduleKind, ddim, respaced
 from vla_bench.policies.anchorvla.selection import Select, select
@@ -22,7 +22,6 @@ from vla_bench.policies.anchorvla.vocabulary import AnchorSource, build_vocabula
 from vla_bench.policies.learned.head import (
     ActionHead,
     HeadSettings,
-    HeadSizes,
     Settings,
     Windows,
     check_steps,
@@ -92,7 +91,7 @@ class AnchoredHead(ActionHead):
     anchors: Tensor
     counts: Tensor
 
-    def __init__(self, config: AnchoredConfig, sizes: HeadSizes) -> None:
+    def __init__(self, config: AnchoredConfig, sizes: ChunkSizes) -> None:
         super().__init__()
         self.config, self.sizes = config, sizes
         width = sizes.width
@@ -101,13 +100,7 @@ class AnchoredHead(ActionHead):
         )
         self.register_buffer("counts", torch.zeros(config.anchors))
         self.schedule = NoiseSchedule(config.diffusion_steps, config.schedule)
-        self.transformer = ChunkTransformer(
-            action_size=sizes.action_size,
-            chunk_length=sizes.chunk_length,
-            width=width,
-            layers=sizes.layers,
-            heads=config.heads,
-        )
+        self.transformer = ChunkTransformer(sizes, config.heads)
         self.time = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
         self.out = nn.Linear(width, sizes.action_size)
         hidden, last = nn.Linear(3 * width, width), nn.Linear(width, 1)

@@ -10,13 +10,12 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from vla_bench.nn.backbone import Context
-from vla_bench.nn.dit import ChunkTransformer, ContextMemory
+from vla_bench.nn.dit import ChunkSizes, ChunkTransformer, ContextMemory
 from vla_bench.nn.embeddings import sinusoidal
 from vla_bench.nn.schedules import RESPACINGS, NoiseSchedule, Respacing, ScheduleKind, ddim
 from vla_bench.policies.learned.head import (
     ActionHead,
     HeadSettings,
-    HeadSizes,
     Settings,
     Windows,
     check_steps,
@@ -63,17 +62,11 @@ class DiffusionHead(ActionHead):
         sizes: What the head is built for.
     """
 
-    def __init__(self, config: DiffusionConfig, sizes: HeadSizes) -> None:
+    def __init__(self, config: DiffusionConfig, sizes: ChunkSizes) -> None:
         super().__init__()
         self.config, self.sizes = config, sizes
         self.schedule = NoiseSchedule(config.diffusion_steps, config.schedule)
-        self.transformer = ChunkTransformer(
-            action_size=sizes.action_size,
-            chunk_length=sizes.chunk_length,
-            width=sizes.width,
-            layers=sizes.layers,
-            heads=config.heads,
-        )
+        self.transformer = ChunkTransformer(sizes, config.heads)
         width = sizes.width
         self.time = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
         self.out = nn.Linear(width, sizes.action_size)

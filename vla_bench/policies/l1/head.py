@@ -10,11 +10,10 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from vla_bench.nn.backbone import Context
-from vla_bench.nn.dit import ChunkTransformer
+from vla_bench.nn.dit import ChunkSizes, ChunkTransformer
 from vla_bench.policies.learned.head import (
     ActionHead,
     HeadSettings,
-    HeadSizes,
     Settings,
     Windows,
 )
@@ -44,16 +43,10 @@ class L1Head(ActionHead):
         sizes: What the head is built for.
     """
 
-    def __init__(self, config: L1Config, sizes: HeadSizes) -> None:
+    def __init__(self, config: L1Config, sizes: ChunkSizes) -> None:
         super().__init__()
         self.sizes = sizes
-        self.transformer = ChunkTransformer(
-            action_size=sizes.action_size,
-            chunk_length=sizes.chunk_length,
-            width=sizes.width,
-            layers=sizes.layers,
-            heads=config.heads,
-        )
+        self.transformer = ChunkTransformer(sizes, config.heads)
         self.out = nn.Linear(sizes.width, sizes.action_size)
 
     def loss(

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from vla_bench.cards import ActionConvention, PolicyCard, SuiteCard, find_cards
@@ -243,7 +243,7 @@ def save_checkpoint(folder: Path, model: ChunkModel, config: CheckpointConfig) -
         name: tensor.half() if tensor.is_floating_point() else tensor
         for name, tensor in kept_tensors(model).items()
     }
-    _write(folder / WEIGHTS, lambda path: save_file(halves, path))
+    _write(folder / WEIGHTS, lambda path: path.write_bytes(save(halves)))
     weights = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
     text = config.model_copy(update={"weights": weights}).model_dump_json(indent=1) + "\n"
     _write(folder / CONFIG, lambda path: path.write_text(text))

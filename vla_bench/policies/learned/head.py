@@ -51,16 +51,6 @@ def check_steps(wanted: int, most: int) -> None:
 
 
 @dataclass(frozen=True)
-class HeadSizes:
-    """What a head is built for."""
-
-    action_size: int
-    chunk_length: int
-    width: int
-    layers: int
-
-
-@dataclass(frozen=True)
 class Windows:
     """A batch of training windows, in normalised units.
 

@@ -8,11 +8,12 @@ from typing import Annotated
 from pydantic import Field
 
 from vla_bench.errors import UserError
+from vla_bench.nn.dit import ChunkSizes
 from vla_bench.policies.act.head import ActConfig, ActHead, ActSampling
 from vla_bench.policies.anchorvla.head import AnchoredConfig, AnchoredHead, AnchoredSampling
 from vla_bench.policies.diffusion.head import DiffusionConfig, DiffusionHead, DiffusionSampling
 from vla_bench.policies.l1.head import L1Config, L1Head, L1Sampling
-from vla_bench.policies.learned.head import ActionHead, HeadSizes, Settings
+from vla_bench.policies.learned.head import ActionHead, Settings
 
 AnyHead = AnchoredConfig | DiffusionConfig | L1Config | ActConfig
 HeadConfig = Annotated[AnyHead, Field(discriminator="kind")]
@@ -27,7 +28,7 @@ SAMPLING: dict[str, type[Settings]] = {
 """Sampling settings by kind of head."""
 
 
-def make_head(config: AnyHead, sizes: HeadSizes) -> ActionHead:
+def make_head(config: AnyHead, sizes: ChunkSizes) -> ActionHead:
     """The head that a config declares.
 
     Raises:

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from vla_bench.nn.backbone import Context
 from vla_bench.nn.backbones import make_backbone
-from vla_bench.policies.learned.head import HeadSizes, Settings
+from vla_bench.nn.dit import ChunkSizes
+from vla_bench.policies.learned.head import Settings
 from vla_bench.policies.learned.heads import make_head
 from vla_bench.policies.learned.recipe import Recipe
 from vla_bench.policies.learned.residual import ResidualModule
@@ -34,7 +35,7 @@ class ChunkModel(nn.Module):
         width = self.backbone.width
         self.head = make_head(
             recipe.head,
-            HeadSizes(
+            ChunkSizes(
                 action_size=action_size,
                 chunk_length=recipe.chunk_length,
                 width=width,

@@ -146,16 +146,21 @@ class LearnedPolicy(Policy):
 
 
 def _check(folder: Path, recipe: Recipe, card: PolicyCard, suite: SuiteCard) -> None:
-    """Refuses weights that are not for the suite, or not of the kind that the card plays."""
+    """Refuses weights that are not for the suite, or not of the policy that the card names."""
     if recipe.suite != suite.name:
         raise UserError(
             f"{folder} was trained for {recipe.suite}, its statistics are not those of "
             f"{suite.name}; use --suite {recipe.suite}, or other --weights"
         )
+    if recipe.policy != card.name:
+        raise UserError(
+            f"{folder} holds weights of {recipe.policy}, not of {card.name}; "
+            f"use --policy {recipe.policy}"
+        )
     if recipe.head.kind != card.options["head"]:
         raise UserError(
-            f"{folder} has a head of kind {recipe.head.kind!r}, {card.name} plays kind "
-            f"{card.options['head']!r}; use --policy {recipe.policy}"
+            f"{folder} has a head of kind {recipe.head.kind!r}, the card of {card.name} says "
+            f"{card.options['head']!r}; use --set head={recipe.head.kind}"
         )
     if card.options["residual"] and recipe.residual is None:
         raise UserError(f"{folder} has no residual correction module; use --set residual=false")

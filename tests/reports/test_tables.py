@@ -4,8 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vla_bench import RunSpec, execute, plan_run
-from vla_bench.reports.stats import wilson
-from vla_bench.reports.tables import cells, markdown, success_rows
+from vla_bench.errors import UserError
+from vla_bench.reports.comparison import side_by_side
+from vla_bench.reports.stats import mean_interval, wilson
+from vla_bench.reports.tables import cells, markdown, mean_rate, success_rows
 
 
 @given(st.integers(1, 500), st.data())
@@ -29,6 +31,22 @@ def test_wilson_covers_what_it_claims():
     assert np.mean(covered) == pytest.approx(0.95, abs=0.02)
 
 
+@pytest.mark.parametrize("rates", [[0.6], [0.02, 0.5, 0.99, 0.9, 0.1, 0.5, 0.86], [1.0, 1.0]])
+def test_the_interval_of_a_mean_covers_what_it_claims(rates):
+    rng, covered = np.random.default_rng(1), []
+    for _ in range(1000):
+        counts = rng.binomial(50, rates)
+        found = [wilson(int(k), 50) for k in counts]
+        low, high = mean_interval(list(counts / 50), found)
+        assert 0 <= low <= counts.mean() / 50 <= high <= 1
+        covered.append(low <= np.mean(rates) <= high)
+    assert np.mean(covered) > 0.93
+
+
+def test_the_interval_of_one_rate_is_its_own():
+    assert mean_interval([0.3], [(0.2, 0.45)]) == pytest.approx((0.2, 0.45))
+
+
 def test_rows_count_what_the_records_say(tmp_path):
     run = plan_run(RunSpec(policy="walker", suite="line", episodes=10, out=tmp_path))
     records = execute(run)
@@ -43,3 +61,26 @@ def test_rows_count_what_the_records_say(tmp_path):
     assert "never to be ranked" in page
     missing = success_rows(run.items, records[:25])
     assert [row.missing for row in missing] == [0, 15]
+
+
+def played(out, **spec):
+    run = plan_run(RunSpec(policy="walker", suite="line", out=out, **spec))
+    execute(run)
+    return run.folder
+
+
+def test_runs_side_by_side(tmp_path):
+    folders = [played(tmp_path / str(horizon), horizon=horizon) for horizon in (1, 2)]
+    page = side_by_side(folders)
+    for folder in folders:
+        rows = success_rows(folder.items(), folder.records())
+        line = next(line for line in page.splitlines() if f"H={folder.manifest.horizon}" in line)
+        rate, (low, high) = mean_rate(rows)
+        assert f"| {100 * rate:.1f} [{100 * low:.1f}, {100 * high:.1f}] |" in line
+        assert line.count("|") == len(rows) + 3
+
+
+def test_runs_of_other_items_are_not_put_side_by_side(tmp_path):
+    folders = [played(tmp_path / str(count), episodes=count) for count in (1, 2)]
+    with pytest.raises(UserError, match="did not play the same items"):
+        side_by_side(folders)

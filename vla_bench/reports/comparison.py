@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vla_bench.errors import UserError
 from vla_bench.records import RunFolder
-from vla_bench.reports.tables import SuccessRow, success_rows, title
+from vla_bench.reports.tables import SuccessRow, mean_rate, success_rows, title
 
 
 def side_by_side(folders: Sequence[RunFolder]) -> str:
@@ -29,8 +29,8 @@ def side_by_side(folders: Sequence[RunFolder]) -> str:
     lines = [
         f"# Policies on {first.suite.name} (version {first.suite.version})",
         "",
-        f"{tables[0][0].episodes} episodes a task, the same for all; success in % with the 95 % Wilson "
-        "interval; the mean is over tasks.",
+        f"{tables[0][0].episodes} episodes a task, the same for all; success in % with 95 % intervals: "
+        "Wilson's for a task, MOVER's for the mean over tasks.",
         *(["A mini world: never to be ranked with the real suite."] if _mini(folders[0]) else []),
         "",
         "| run | " + " | ".join(tasks) + " | mean |",
@@ -47,16 +47,18 @@ def _mini(folder: RunFolder) -> bool:
 
 
 def _line(name: str, rows: Sequence[SuccessRow]) -> str:
-    rates = [row.rate for row in rows if row.rate is not None]
-    mean = f"{100 * sum(rates) / len(rates):.1f}" if rates else "-"
-    return f"| {name} | " + " | ".join(_cell(row) for row in rows) + f" | {mean} |"
+    mean = mean_rate(rows)
+    cells = [_cell(row) for row in rows] + ["-" if mean is None else _percent(*mean, digits=1)]
+    return f"| {name} | " + " | ".join(cells) + " |"
 
 
 def _cell(row: SuccessRow) -> str:
-    if row.rate is None or row.interval is None:
-        return "-"
-    low, high = row.interval
-    return f"{100 * row.rate:.0f} [{100 * low:.0f}, {100 * high:.0f}]"
+    return "-" if row.rate is None or row.interval is None else _percent(row.rate, row.interval)
+
+
+def _percent(rate: float, interval: tuple[float, float], digits: int = 0) -> str:
+    low, high = interval
+    return f"{100 * rate:.{digits}f} [{100 * low:.{digits}f}, {100 * high:.{digits}f}]"
 
 
 def _origins(folders: Sequence[RunFolder]) -> list[str]:

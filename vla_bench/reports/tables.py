@@ -10,7 +10,7 @@ import pandas as pd
 
 from vla_bench.items import WorkItem, group_by_task
 from vla_bench.records import EpisodeRecord, RunFolder, RunManifest
-from vla_bench.reports.stats import wilson
+from vla_bench.reports.stats import mean_interval, wilson
 
 COLUMNS = ("task", "reason", "success", "first_success", "status")
 """Fields of a record that the table is made from."""
@@ -119,11 +119,25 @@ def _share(count: int, episodes: int) -> str:
 
 
 def overall(rows: Sequence[SuccessRow]) -> str:
-    """The mean over tasks of the tasks' success rates, in words."""
-    rates = [row.rate for row in rows if row.rate is not None]
-    if not rates:
+    """The mean over tasks of the tasks' success rates with its 95 % interval, in words."""
+    played = [row for row in rows if row.episodes]
+    mean = mean_rate(played)
+    if mean is None:
         return "no episode yet"
-    return f"mean of {len(rates)} tasks: {100 * sum(rates) / len(rates):.1f} %"
+    rate, (low, high) = mean
+    return (
+        f"mean of {len(played)} tasks: {100 * rate:.1f} % [{100 * low:.1f}, {100 * high:.1f}], "
+        "95 % interval"
+    )
+
+
+def mean_rate(rows: Sequence[SuccessRow]) -> tuple[float, tuple[float, float]] | None:
+    """The mean over tasks of the tasks' success rates and its 95 % interval; None without an episode."""
+    rates = [row.rate for row in rows if row.rate is not None]
+    intervals = [row.interval for row in rows if row.interval is not None]
+    if not rates:
+        return None
+    return sum(rates) / len(rates), mean_interval(rates, intervals)
 
 
 def title(manifest: RunManifest) -> str:
@@ -146,7 +160,8 @@ def markdown(folder: RunFolder) -> str:
         "|" + "---|" * len(header(rows)),
         *("| " + " | ".join(cells(row)) + " |" for row in rows),
         "",
-        f"{overall(rows)}; Wilson intervals; a harness error counts as an episode without success.",
+        f"{overall(rows)}. Intervals: Wilson's for a task, MOVER's for their mean. A harness error "
+        "counts as an episode without success.",
         "",
     ]
     return "\n".join(lines)

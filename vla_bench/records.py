@@ -10,17 +10,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vla_bench.cards import PolicyCard, SuiteCard
 from vla_bench.errors import UserError
 from vla_bench.input_controls import InputControl
 from vla_bench.items import WorkItem, digest, group_by_task, items_digest
+from vla_bench.locks import acquire
 
 Reason = Literal["success", "timeout", "policy_error", "harness_error"]
-LOCK_TIMEOUT_S = 5
-"""A killed process holds its lock for a moment longer, until the system has taken it down."""
 TIMES = frozenset({"wall_s", "cpu_s", "policy_s", "simulation_s", "observation_s"})
 """Fields that differ between two runs of the same item; all others do not."""
 
@@ -168,16 +167,15 @@ class RunFolder:
         self.videos = path / "videos"
         self._manifest = path / "manifest.json"
         self._items = path / "items.jsonl"
-        self._lock = FileLock(path / ".lock", timeout=LOCK_TIMEOUT_S)
+        self._lock: BaseFileLock | None = None
 
     def __enter__(self) -> Self:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire()
-        except Timeout:
-            raise UserError(
-                f"another run is writing to {self.path}; wait for it, or give another --out"
-            ) from None
+            self._lock = acquire(
+                self.path / ".lock",
+                f"another run is writing to {self.path}; wait for it, or give another --out",
+            )
         except OSError as error:
             raise UserError(
                 f"cannot write to {self.path} ({error.strerror}); give a writable folder with --out"
@@ -190,6 +188,7 @@ class RunFolder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        assert self._lock is not None
         self._lock.release()
 
     @property

@@ -87,7 +87,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, whole):
     command = [sys.executable, "-c", program, str(out)]
     killed = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert {p.name for p in out.iterdir()} == {STATE, LOG}
+    assert {p.name for p in out.iterdir()} == {STATE, LOG, ".lock"}
     updates = []
     trained(out, lambda done, losses: updates.append(done))
     assert updates == list(range(EVERY + 1, UPDATES + 1))
@@ -166,6 +166,15 @@ def test_the_time_of_all_starts_is_counted_once(tmp_path):
     elapsed = time.perf_counter() - clock
     spent = load_config(tmp_path / "out").wall_s
     assert 0.4 <= spent <= elapsed - 0.2
+
+
+def test_two_trainings_into_one_folder(tmp_path):
+    def another(done, losses):
+        with pytest.raises(UserError, match="another training is writing to"):
+            trained(tmp_path / "out")
+
+    trained(tmp_path / "out", another, training__updates=1)
+    assert {p.name for p in (tmp_path / "out").iterdir()} == FILES
 
 
 def test_a_finished_folder_is_returned_at_once(whole):

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock
 from numpy.typing import NDArray
 
 from vla_bench.errors import UserError
@@ -18,6 +18,7 @@ from vla_bench.items import WorkItem
 from vla_bench.learning import hdf5
 from vla_bench.learning.hdf5 import h5py
 from vla_bench.learning.layouts.own import FORMAT, VERSION
+from vla_bench.locks import acquire
 from vla_bench.suites.base import RawObservation
 
 FRAMES_PER_CHUNK = 16
@@ -74,16 +75,14 @@ class RecordingWriter:
         """Episodes written."""
         self._file: h5py.File | None = None
         self._partial = path.with_name(f".{path.name}.part")
-        self._lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
+        self._lock: BaseFileLock | None = None
 
     def __enter__(self) -> Self:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self._lock.acquire()
-        except Timeout:
-            raise UserError(
-                f"{self.path} is being collected by another process; wait for it, or use another --out"
-            ) from None
+        self._lock = acquire(
+            self.path.with_name(f".{self.path.name}.lock"),
+            f"{self.path} is being collected by another process; wait for it, or use another --out",
+        )
         return self
 
     def write(self, episode: Recording) -> None:
@@ -121,6 +120,7 @@ class RecordingWriter:
             self._partial.replace(self.path)
         else:
             self._partial.unlink(missing_ok=True)
+        assert self._lock is not None
         self._lock.release()
         Path(self._lock.lock_file).unlink(missing_ok=True)
 

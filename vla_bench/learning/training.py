@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from vla_bench.learning.windows import (
     split_episodes,
     state_rows,
 )
+from vla_bench.locks import acquire
 from vla_bench.machine import installed_versions
 from vla_bench.nn.normalisation import Normaliser, Statistics
 from vla_bench.policies.learned.checkpoint import (
@@ -75,7 +77,8 @@ def train(
         `out`.
 
     Raises:
-        UserError: The demonstrations do not fit the recipe, or `out` holds something else.
+        UserError: The demonstrations do not fit the recipe, `out` holds something else, or another
+            training is writing to it.
     """
     if finished(out, recipe):
         return out
@@ -84,13 +87,26 @@ def train(
     began = time.perf_counter()
     torch.set_num_threads(recipe.training.threads)
     data = prepare_data(recipe, demonstrations, start)
-    model, spent = _train_policy(recipe, data, action, out, start, on_update)
-    if model.residual is not None:
-        train_residual(model, data.training, recipe)
-    config = _config(recipe, data, action, spent + time.perf_counter() - began)
-    save_checkpoint(out, model, config)
-    TrainingState.remove(out)
+    with _alone(out):
+        model, spent = _train_policy(recipe, data, action, out, start, on_update)
+        if model.residual is not None:
+            train_residual(model, data.training, recipe)
+        config = _config(recipe, data, action, spent + time.perf_counter() - began)
+        save_checkpoint(out, model, config)
+        TrainingState.remove(out)
     return out
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Keeps other trainings out of a checkpoint folder."""
+    out.mkdir(parents=True, exist_ok=True)
+    lock = acquire(out / ".lock", f"another training is writing to {out}; give another --out")
+    try:
+        yield
+    finally:
+        lock.release()
+        Path(lock.lock_file).unlink(missing_ok=True)
 
 
 def prepare_data(

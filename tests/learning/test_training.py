@@ -395,6 +395,13 @@ def test_from_the_expert_to_weights(tmp_path, monkeypatch):
     )
 
 
+def test_published_demonstrations_are_not_recorded(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="in the maniskill layout; give the folder"):
+        recipes.collect_for(load_recipe("l1-ms-hab"), lambda _: None)
+    assert not list(tmp_path.iterdir())
+
+
 def test_weights_to_start_from_are_made_first(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     small = SMALL | {"data.episodes": 3, "data.tasks": '["pick-red"]'}

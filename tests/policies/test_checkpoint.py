@@ -204,7 +204,8 @@ def test_weights_are_found(shelves, tmp_path):
 
 def test_no_weights_for_a_suite(shelves):
     train = (
-        r"anchorvla has no weights for ms-hab; train them with `vla-bench train anchorvla-ms-hab`"
+        "anchorvla has no weights for ms-hab; "
+        "train them with `vla-bench train anchorvla-ms-hab --demonstrations DIR`"
     )
     not_found(card(), "ms-hab", train + ", or give a folder with --weights$")
     shelves("anchorvla-ms-hab-mini")

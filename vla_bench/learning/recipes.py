@@ -21,7 +21,15 @@ def collect_for(recipe: Recipe, on_progress: OnProgress) -> Path:
 
     Returns:
         Their folder.
+
+    Raises:
+        UserError: The recipe learns from published files.
     """
+    if recipe.data.published:
+        raise UserError(
+            f"{recipe.name} learns from published demonstrations, in the {recipe.data.layout} layout; "
+            "give the folder with their files with --demonstrations"
+        )
     folder = demonstrations_folder(recipe)
     plain = _collection(recipe, folder / "expert")
     collect(plain, on_progress)

@@ -19,7 +19,7 @@ from vla_bench.errors import UserError, nearest
 from vla_bench.nn.backbones import PrismaticConfig
 from vla_bench.nn.normalisation import Normaliser, Statistics
 from vla_bench.policies.learned.model import ChunkModel
-from vla_bench.policies.learned.recipe import Recipe
+from vla_bench.policies.learned.recipe import Recipe, load_recipe
 
 CONFIG, WEIGHTS = "config.json", "weights.safetensors"
 LOCAL = Path("results") / "weights"
@@ -93,10 +93,11 @@ def find_weights(card: PolicyCard, suite: str) -> Path:
 
 
 def _no_weights(policy: str, suite: str) -> str:
-    recipe = f"{policy}-{suite}"
+    name = f"{policy}-{suite}"
     ways = ["give a folder with --weights"]
-    if recipe in find_cards(Recipe):
-        ways.insert(0, f"train them with `vla-bench train {recipe}`")
+    if name in find_cards(Recipe):
+        given = " --demonstrations DIR" if load_recipe(name).data.published else ""
+        ways.insert(0, f"train them with `vla-bench train {name}{given}`")
     shipped = shipped_names()
     if ours := [name for name in find_cards(SuiteCard) if f"{policy}-{name}" in shipped]:
         ways.append(f"run it now with --suite {' or '.join(ours)}, whose weights are shipped")

@@ -46,6 +46,11 @@ class DataConfig(Settings):
     seed: int = 0
     """Seed of the recording."""
 
+    @property
+    def published(self) -> bool:
+        """Whether the demonstrations are files that others published, and are not recorded here."""
+        return self.layout not in ("auto", "vla-bench")
+
 
 class TrainingConfig(Settings):
     """How long and how the policy is trained."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vla_bench.errors import UserError
 from vla_bench.records import RunFolder
-from vla_bench.reports.tables import SuccessRow, mean_rate, success_rows, title
+from vla_bench.reports.tables import SuccessRow, mean_rate, setting, success_rows
 
 
 def side_by_side(folders: Sequence[RunFolder]) -> str:
@@ -35,11 +35,16 @@ def side_by_side(folders: Sequence[RunFolder]) -> str:
         "",
         "| run | " + " | ".join(tasks) + " | mean |",
         "|---|" + "---|" * (len(tasks) + 1),
-        *(_line(title(f.manifest), rows) for f, rows in zip(folders, tables, strict=True)),
+        *(_line(_name(folder), rows) for folder, rows in zip(folders, tables, strict=True)),
         "",
         *_origins(folders),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _name(folder: RunFolder) -> str:
+    manifest = folder.manifest
+    return f"{manifest.policy.name}, {setting(manifest)}"
 
 
 def _mini(folder: RunFolder) -> bool:
@@ -69,7 +74,7 @@ def _origins(folders: Sequence[RunFolder]) -> list[str]:
         options = ", ".join(
             f"{key} = {value}" for key, value in policy.options.items() if value != ""
         )
-        lines.append(f"- `{folder.path.name}`: {title(folder.manifest)}; {options or 'no options'}")
+        lines.append(f"- {_name(folder)} (`{folder.path.name}`): {options or 'no options'}")
     return lines
 
 

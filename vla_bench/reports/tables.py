@@ -142,8 +142,13 @@ def mean_rate(rows: Sequence[SuccessRow]) -> tuple[float, tuple[float, float]] |
 
 def title(manifest: RunManifest) -> str:
     """What a run is a run of, in one line."""
+    return f"{manifest.policy.name} on {manifest.suite.name}, {setting(manifest)}"
+
+
+def setting(manifest: RunManifest) -> str:
+    """Execution horizon and input control of a run."""
     control = "" if manifest.input_control == "none" else f", {manifest.input_control}"
-    return f"{manifest.policy.name} on {manifest.suite.name}, H={manifest.horizon}{control}"
+    return f"H={manifest.horizon}{control}"
 
 
 def markdown(folder: RunFolder) -> str:

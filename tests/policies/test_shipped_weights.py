@@ -1,0 +1,44 @@
+"""The weights in the package: small, described, made by their recipe, and able to act."""
+
+import pytest
+
+from vla_bench import Settings, load_card, make_policy, make_suite, play
+from vla_bench.cards import PolicyCard, SuiteCard
+from vla_bench.policies.learned.checkpoint import load_config, shipped_folder
+from vla_bench.policies.learned.recipe import load_recipe
+from vla_bench.registry import prepare_card
+
+NAMES = ["act", "anchorvla", "diffusion", "diffusion-x0", "l1"]
+MEGABYTES = 12
+
+
+def test_they_are_small():
+    files = [path for path in shipped_folder().rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= MEGABYTES * 1e6
+    folders = {path.parent.name for path in files if path.name == "config.json"}
+    assert folders == {f"{name}-ms-hab-mini" for name in NAMES}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_their_recipe_is_the_one_of_today(name):
+    folder = shipped_folder() / f"{name}-ms-hab-mini"
+    config, recipe = load_config(folder), load_recipe(f"{name}-ms-hab-mini")
+    assert config.recipe.digest == recipe.digest
+    assert config.updates == recipe.training.updates
+    page = (folder / "README.md").read_text()
+    assert f"vla-bench train {recipe.name}" in page
+    assert config.demonstrations in page
+
+
+def test_anchorvla_closes_drawers():
+    suite = make_suite(load_card(SuiteCard, "ms-hab-mini"))
+    suite.prepare()
+    card = prepare_card(load_card(PolicyCard, "anchorvla"), suite.card)
+    assert list(card.inputs.images) == ["head", "wrist"]
+    policy = make_policy(card, suite.card)
+    settings = Settings(card.horizon, suite.card.max_steps, "latched", card.inputs)
+    env = suite.make_env("close-drawer", card.inputs.images)
+    items = suite.items("close-drawer", episodes=5, trials=1)
+    records = [play(env, policy, item, settings) for item in items]
+    env.close()
+    assert sum(record.success for record in records) >= 3

@@ -1,15 +1,20 @@
 """The weights in the package: small, described, made by their recipe, and able to act."""
 
+from pathlib import Path
+
 import pytest
 
 from vla_bench import Settings, load_card, make_policy, make_suite, play
 from vla_bench.cards import PolicyCard, SuiteCard
 from vla_bench.policies.learned.checkpoint import load_config, shipped_folder
 from vla_bench.policies.learned.recipe import load_recipe
+from vla_bench.records import RunFolder
 from vla_bench.registry import prepare_card
+from vla_bench.reports.trained_weights import weights_of
 
 NAMES = ["act", "anchorvla", "diffusion", "diffusion-x0", "l1"]
 MEGABYTES = 12
+RUNS = Path(__file__).parents[2] / "results" / "runs"
 
 
 def test_they_are_small():
@@ -28,6 +33,16 @@ def test_their_recipe_is_the_one_of_today(name):
     page = (folder / "README.md").read_text()
     assert f"vla-bench train {recipe.name}" in page
     assert config.demonstrations in page
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_recorded_runs_played_them(name):
+    manifest = RunFolder(RUNS / f"{name}-ms-hab-mini").manifest
+    config = load_config(shipped_folder() / f"{name}-ms-hab-mini")
+    assert manifest.policy.options["weights_digest"] == config.weights[:16]
+    weights = weights_of(manifest)
+    assert weights.recipe == f"{name}-ms-hab-mini, starts from blind-{name}-ms-hab-mini"
+    assert weights.demonstrations == 120
 
 
 def test_anchorvla_closes_drawers():

@@ -65,7 +65,7 @@ def make_weights(
         layout=recipe.data.layout,
         cameras=recipe.inputs.images,
         image_size=recipe.data.image_size,
-        limit=recipe.data.episodes * (2 if recipe.data.novice else 1),
+        limit=recipe.data.per_task,
     )
     chosen = _of_tasks(loaded, recipe, demonstrations)
     start = recipe.training.start

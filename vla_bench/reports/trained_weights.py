@@ -12,7 +12,7 @@ class TrainedWeights:
     """What a table says about weights."""
 
     recipe: str
-    """Name of the recipe."""
+    """Name of the recipe, and of the one whose weights it starts from."""
     parameters: int
     """Parameters of backbone, head and residual module."""
     updates: int
@@ -35,11 +35,12 @@ def weights_of(manifest: RunManifest) -> TrainedWeights | None:
     config = load_config(find_weights(manifest.policy, manifest.suite.name))
     assert config.action.size is not None
     model = ChunkModel(config.recipe, config.action.size, weights=False)
+    start = config.recipe.training.start
     return TrainedWeights(
-        recipe=config.recipe.name,
+        recipe=config.recipe.name + (f", starts from {start}" if start else ""),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         updates=config.updates,
         batch=config.recipe.training.batch,
-        demonstrations=config.recipe.data.episodes,
+        demonstrations=config.recipe.data.per_task,
         wall_s=config.wall_s,
     )

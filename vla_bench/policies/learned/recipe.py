@@ -47,6 +47,11 @@ class DataConfig(Settings):
     """Seed of the recording."""
 
     @property
+    def per_task(self) -> int:
+        """Demonstrations per task, those after a novice included."""
+        return self.episodes * (2 if self.novice else 1)
+
+    @property
     def published(self) -> bool:
         """Whether the demonstrations are files that others published, and are not recorded here."""
         return self.layout not in ("auto", "vla-bench")

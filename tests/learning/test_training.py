@@ -177,6 +177,20 @@ def test_two_trainings_into_one_folder(tmp_path):
     assert {p.name for p in (tmp_path / "out").iterdir()} == FILES
 
 
+def test_a_folder_that_is_finished_meanwhile_is_left_alone(tmp_path, monkeypatch):
+    prepare, told = training.prepare_data, []
+
+    def prepare_while_another_finishes(*given):
+        monkeypatch.setattr(training, "prepare_data", prepare)
+        trained(tmp_path / "out")
+        return prepare(*given)
+
+    monkeypatch.setattr(training, "prepare_data", prepare_while_another_finishes)
+    trained(tmp_path / "out", lambda *now: told.append(now))
+    assert not told
+    assert {p.name for p in (tmp_path / "out").iterdir()} == FILES
+
+
 def test_a_finished_folder_is_returned_at_once(whole):
     before = {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in whole.iterdir()}
     updates = []

@@ -88,6 +88,8 @@ def train(
     torch.set_num_threads(recipe.training.threads)
     data = prepare_data(recipe, demonstrations, start)
     with _alone(out):
+        if finished(out, recipe):  # by another training, while this one read the data or waited
+            return out
         model, spent = _train_policy(recipe, data, action, out, start, on_update)
         if model.residual is not None:
             train_residual(model, data.training, recipe)

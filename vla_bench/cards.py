@@ -174,6 +174,21 @@ class TaskCard(_Table):
     """What the robot is told."""
     parameters: dict[str, str] = {}
     """What the suite's adapter needs to know to find the task's files."""
+    suite: str | None = None
+    """The suite that the task is part of, where a card takes together several."""
+    max_steps: PositiveInt | None = None
+    """Control steps of an episode, where they are not those of the card."""
+
+
+class Protocol(_Table):
+    """How some authors evaluate on a suite, as far as that is not what the card says."""
+
+    description: str
+    """Whose it is."""
+    cameras: dict[str, tuple[int, int]] = {}
+    """Sizes of images in place of the card's: (height, width) in pixels."""
+    options: dict[str, Option] = {}
+    """Options in place of the card's."""
 
 
 class SuiteCard(Card):
@@ -206,6 +221,34 @@ class SuiteCard(Card):
     """Packages that move scores, and the versions the protocol is pinned to."""
     tasks: dict[str, TaskCard]
     """The tasks by name."""
+    protocols: dict[str, Protocol] = {}
+    """Published ways to evaluate on the suite; the option `protocol` names the one that is followed."""
+
+    def suite_of(self, task: str) -> str:
+        """The suite that a task's items belong to: this one, or the part that the task is taken from."""
+        return self.tasks[task].suite or self.name
+
+    def steps_of(self, task: str) -> int:
+        """Control steps of an episode of a task."""
+        return self.tasks[task].max_steps or self.max_steps
+
+    def override(self, settings: Mapping[str, str]) -> Self:
+        """A copy with some options replaced; `protocol` replaces what that protocol says, and first."""
+        name = settings.get("protocol")
+        followed = self if name is None else self._following(name)
+        return super(SuiteCard, followed).override(settings)
+
+    def _following(self, name: str) -> Self:
+        if name not in self.protocols:
+            hint = nearest(name, self.protocols)
+            raise UserError(f"--set suite.protocol={name}: {self.name} has no such protocol; {hint}")
+        protocol = self.protocols[name]
+        return self.model_copy(
+            update={
+                "cameras": {**self.cameras, **protocol.cameras},
+                "options": {**self.options, **protocol.options},
+            }
+        )
 
 
 NamedT = TypeVar("NamedT", bound=Named)
@@ -270,13 +313,22 @@ def _read(kind: type[Named], path: Path) -> dict[str, Any]:
         data: dict[str, Any] = tomllib.loads(path.read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid TOML: {error}") from None
-    base = data.pop("extends", None)
-    if base is None:
-        return data
+    base, parts = data.pop("extends", None), data.pop("parts", [])
     known = {**find_cards(kind), **{p.stem: p for p in path.parent.glob("*.toml")}}
-    if base not in known or known[base] == path:
-        raise UserError(f"{path}: extends {base!r}, which is no card; {nearest(base, known)}")
-    return _overlay(_read(kind, known[base]), data)
+    for name in [*([] if base is None else [base]), *parts]:
+        if name not in known or known[name] == path:
+            raise UserError(f"{path}: {name!r} is no card; {nearest(name, known)}")
+    if base is not None:
+        data = _overlay(_read(kind, known[base]), data)
+    for part in parts:
+        data["tasks"] = {**data.get("tasks", {}), **_tasks_of(part, _read(kind, known[part]))}
+    return data
+
+
+def _tasks_of(part: str, data: Mapping[str, Any]) -> dict[str, Any]:
+    """The tasks of a suite as they stand on the card of several suites together."""
+    own = {"suite": part, "max_steps": data["max_steps"]}
+    return {name: {**task, **own} for name, task in data["tasks"].items()}
 
 
 def _overlay(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

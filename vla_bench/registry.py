@@ -25,6 +25,7 @@ POLICIES = {
     "random": "vla_bench.policies.random:RandomPolicy",
 }
 SUITES = {
+    "libero": "vla_bench.suites.libero.suite:LiberoSuite",
     "micro": "vla_bench.suites.micro.suite:MicroSuite",
     "ms-hab": "vla_bench.suites.ms_hab.suite:MsHabSuite",
 }

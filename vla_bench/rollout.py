@@ -135,7 +135,8 @@ class _Episode:
         with self.clock("policy_s"), contract():
             policy.reset(self.item)
         chunks = ChunkPlayer(settings.horizon, settings.temporal_ensembling)
-        while self.steps < settings.max_steps:
+        limit = settings.max_steps or self.env.max_steps
+        while self.steps < limit:
             due = chunks.due(self.steps)
             if due or policy.corrects or settings.observe_every_step:
                 observation = self._observe(images=due or policy.correction_images)

@@ -82,10 +82,11 @@ def plan_run(spec: RunSpec) -> PlannedRun:
     policy = prepare_card(policy, suite_card)
     horizon = _horizon(spec.horizon, policy)
     found = mismatches(policy, suite_card)
-    if found and not spec.allow_mismatch:
-        raise MismatchError("; ".join(found) + " (or pass --allow-mismatch)")
+    _refuse(found, spec)
     suite = make_suite(suite_card)
     suite.prepare()
+    found += [moved for task in tasks if (moved := suite.moved(task))]
+    _refuse(found, spec)
     items = [
         item
         for task in tasks
@@ -105,6 +106,11 @@ def plan_run(spec: RunSpec) -> PlannedRun:
     )
     folder = RunFolder(spec.out or _default_folder(manifest))
     return PlannedRun(suite, manifest, items, folder, spec.video)
+
+
+def _refuse(found: Sequence[str], spec: RunSpec) -> None:
+    if found and not spec.allow_mismatch:
+        raise MismatchError("; ".join(found) + " (or pass --allow-mismatch)")
 
 
 def execute(run: PlannedRun, on_record: OnRecord | None = None) -> list[EpisodeRecord]:

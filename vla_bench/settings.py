@@ -16,8 +16,8 @@ class Settings:
 
     horizon: int
     """Execution horizon H."""
-    max_steps: int
-    """Control steps of an episode."""
+    max_steps: int | None
+    """Control steps of an episode; None for what the suite says of the task."""
     outcome: Literal["latched", "final"]
     """Whether success at any step counts, or only at the last one."""
     inputs: PolicyInputs
@@ -32,11 +32,11 @@ class Settings:
     @classmethod
     def of(cls, manifest: RunManifest) -> Self:
         """The settings of a run."""
-        policy, suite = manifest.policy, manifest.suite
+        policy = manifest.policy
         return cls(
             horizon=manifest.horizon,
-            max_steps=suite.max_steps,
-            outcome=suite.outcome,
+            max_steps=None,
+            outcome=manifest.suite.outcome,
             inputs=policy.inputs,
             temporal_ensembling=policy.temporal_ensembling,
             input_control=manifest.input_control,

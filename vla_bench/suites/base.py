@@ -128,6 +128,15 @@ class Suite(ABC):
             UserError: The simulator cannot run on this machine.
         """
 
+    def moved(self, task: str) -> str | None:
+        """Says what stands elsewhere in a task's world than it did under the pinned engine.
+
+        Returns:
+            One sentence that names the task, or None: nothing does, or nobody has noted where things
+            stood.
+        """
+        return None
+
     @abstractmethod
     def manifest(self, task: str) -> Sequence[InitialState]:
         """The task's initial states: trials x episodes of them, ordered, the same everywhere."""
@@ -175,7 +184,7 @@ class Suite(ABC):
                     f"--{name} {wanted}: {card.name} has 1 to {limit} {name}; use --{name} {limit}"
                 )
         return make_items(
-            suite=card.name,
+            suite=card.suite_of(task),
             version=card.version,
             seed=seed,
             task=task,

@@ -1,0 +1,1 @@
+"""LIBERO as a suite, over the package hf-libero."""

@@ -1,0 +1,84 @@
+"""The files of a LIBERO task: its goal in BDDL and its fifty initial states, both part of hf-libero."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vla_bench.cards import TaskCard
+from vla_bench.errors import UserError
+from vla_bench.suites.libero.upstream import package_root
+
+REINSTALL = "pip install --force-reinstall --no-deps hf-libero==0.1.4"
+ALLOWED = {
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("_codecs", "encode"),
+}
+"""All that an array needs to be unpickled; a file that asks for more is refused."""
+
+
+def goal_file(task: TaskCard) -> Path:
+    """The BDDL file of a task: its objects, fixtures, regions and goal."""
+    return package_root() / "bddl_files" / task.parameters["folder"] / f"{_stem(task)}.bddl"
+
+
+@lru_cache(maxsize=8)
+def initial_states(task_file: tuple[str, str]) -> NDArray[np.float64]:
+    """The initial states of a task.
+
+    Args:
+        task_file: The task's folder and file name, without suffix.
+
+    Returns:
+        Flattened simulator states (time, qpos, qvel), float64 (states, numbers).
+
+    Raises:
+        UserError: The file is missing or damaged.
+    """
+    folder, name = task_file
+    path = package_root() / "init_files" / folder / f"{name}.pruned_init"
+    try:
+        states = _unpickled(path)
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, pickle.UnpicklingError) as e:
+        reason = next(iter(str(e).splitlines()), type(e).__name__)
+        raise UserError(
+            f"{path} cannot be read as initial states ({reason}); run "
+            f"`{REINSTALL}`"
+        ) from None
+    return states
+
+
+def states_of(task: TaskCard) -> NDArray[np.float64]:
+    """The initial states of a task; see `initial_states`."""
+    return initial_states((task.parameters["folder"], _stem(task)))
+
+
+def _stem(task: TaskCard) -> str:
+    return task.parameters["file"]
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401
+        if (module, name) not in ALLOWED:
+            raise pickle.UnpicklingError(f"unexpected {module}.{name}")
+        return super().find_class(module, name)
+
+
+def _unpickled(path: Path) -> NDArray[np.float64]:
+    """Reads what `torch.save` wrote, without torch, which takes seconds to import."""
+    with zipfile.ZipFile(path) as archive:
+        [member] = [name for name in archive.namelist() if name.endswith("data.pkl")]
+        with archive.open(member) as file:
+            found = _ArrayUnpickler(file).load()
+    if not (isinstance(found, np.ndarray) and found.ndim == 2 and found.dtype == np.float64):
+        raise ValueError("expected one array of float64, two-dimensional")
+    return found

@@ -1,0 +1,160 @@
+"""LIBERO as a suite: finds the files, lists the initial states, makes environments."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from platformdirs import user_cache_path
+
+from vla_bench.assets import Download
+from vla_bench.cards import SuiteCard
+from vla_bench.errors import MissingAssetsError, UserError, nearest
+from vla_bench.items import InitialState
+from vla_bench.suites.base import Suite
+from vla_bench.suites.libero import opengl
+from vla_bench.suites.libero.files import goal_file, states_of
+from vla_bench.suites.libero.golden import Positions, golden
+from vla_bench.suites.libero.upstream import package_root
+
+if TYPE_CHECKING:
+    # MuJoCo decides at its import how it draws, and `prepare` settles that first.
+    from vla_bench.suites.libero.env import LiberoEnv
+    from vla_bench.suites.libero.world import LiberoWorld
+
+ASSETS = "VLA_BENCH_LIBERO_ASSETS"
+DOWNLOAD = Download(
+    name="LIBERO's assets",
+    repository="lerobot/libero-assets",
+    target=Path(),
+    licence="stated on the page; LIBERO's own data are CC-BY-4.0",
+)
+FOLDERS = (
+    "articulated_objects",
+    "scenes",
+    "stable_hope_objects",
+    "stable_scanned_objects",
+    "textures",
+    "turbosquid_objects",
+)
+"""What the folder of assets consists of."""
+CHOICES = {
+    "resize": ("none", "pad", "jpeg-lanczos"),
+    "rotation": ("continuous", "shortest"),
+    "gripper": ("sign", "binary"),
+}
+"""Values of the options that are names."""
+
+
+class LiberoSuite(Suite):
+    """One of LIBERO's suites, or several of them together."""
+
+    def __init__(self, card: SuiteCard) -> None:
+        super().__init__(card)
+        _check(card)
+
+    def asset_root(self) -> Path:
+        """$VLA_BENCH_LIBERO_ASSETS, or where `vla-bench assets` puts them."""
+        chosen = os.environ.get(ASSETS)
+        return Path(chosen).absolute() if chosen else user_cache_path("vla-bench") / "libero-assets"
+
+    def downloads(self) -> Sequence[Download]:
+        """Meshes and textures; goals and initial states come with the package hf-libero."""
+        return (DOWNLOAD,)
+
+    def prepare(self) -> None:
+        """Checks the package, the assets and the renderer."""
+        package_root()
+        missing = [name for name in FOLDERS if not (self.asset_root() / name).is_dir()]
+        if missing:
+            raise MissingAssetsError(
+                f"{self.card.name} needs LIBERO's assets in {self.asset_root()}, which lacks "
+                f"{', '.join(missing)}; run `vla-bench assets {self.card.name}`, or set ${ASSETS} to a "
+                "folder that holds them"
+            )
+        opengl.probe()
+
+    def manifest(self, task: str) -> Sequence[InitialState]:
+        """Numbered rows of the task's file of initial states."""
+        count = self.card.episodes * self.card.trials
+        found = len(states_of(self.card.tasks[task]))
+        if found < count:
+            raise UserError(f"{task} has {found} initial states, {self.card.name} needs {count}")
+        protocol = str(self.card.options["protocol"])
+        return [{"state": number, "protocol": protocol} for number in range(count)]
+
+    def make_env(
+        self, task: str, cameras: Sequence[str] | None = None, render_mode: str | None = None
+    ) -> LiberoEnv:
+        """An environment of one task; it draws the chosen cameras only."""
+        opengl.choose()
+        from vla_bench.suites.libero.env import LiberoEnv
+
+        cameras = list(self.card.cameras) if cameras is None else cameras
+        world = self._world(task, draws=bool(cameras) or render_mode is not None)
+        return LiberoEnv(self.card, task, self.items(task), world, cameras, render_mode)
+
+    def moved(self, task: str) -> str | None:
+        """Settles the task's first episode and compares it with where things stood when the file of
+        golden worlds was written.
+        """
+        known = golden(self.card.suite_of(task))
+        if known is None:
+            return None
+        [(_, _, positions)] = self.settled(task, episodes=1)
+        moved = known.tasks[task].moved(0, positions)
+        pinned = ", ".join(f"{name} {version}" for name, version in known.engine.items())
+        return f"{task}: {moved} with {pinned}" if moved else None
+
+    def settled(self, task: str, episodes: int | None = None) -> list[tuple[int, str, Positions]]:
+        """Begins episodes of seed 0 and plays none.
+
+        Args:
+            task: Name of the task.
+            episodes: How many, the first ones; None for all.
+
+        Returns:
+            Seed, world probe, and the positions of objects and fixtures, of each.
+        """
+        env = self.make_env(task, cameras=())
+        found = []
+        for item in self.items(task, seed=0, episodes=episodes, trials=1):
+            env.begin(item)
+            found.append((item.seed, env.world_probe(), env.world.positions()))
+        env.close()
+        return found
+
+    def _world(self, task: str, draws: bool) -> LiberoWorld:
+        from vla_bench.suites.libero.env import CAMERAS
+        from vla_bench.suites.libero.world import LiberoWorld, Savings
+
+        options, size = self.card.options, int(str(self.card.options["render_size"]))
+        savings = Savings(**{name: bool(options[name]) for name in Savings.__annotations__})
+        goal = goal_file(self.card.tasks[task])
+        cameras = CAMERAS if draws else {}
+        try:
+            return LiberoWorld(goal, self.asset_root(), cameras, (size, size), savings)
+        except (OSError, ValueError) as error:
+            raise MissingAssetsError(
+                f"{task} cannot be built from {self.asset_root()} ({_first_line(error)}); run "
+                f"`vla-bench assets {self.card.name}`"
+            ) from None
+
+
+def _check(card: SuiteCard) -> None:
+    for option, known in CHOICES.items():
+        value = str(card.options[option])
+        if value not in known:
+            raise UserError(f"suite.{option}={value}: {nearest(value, known)}")
+    size = card.options["render_size"]
+    if card.options["resize"] == "none" and any(s != (size, size) for s in card.cameras.values()):
+        raise UserError(
+            f"suite.render_size={size} without suite.resize: the cameras of {card.name} are "
+            f"{next(iter(card.cameras.values()))}"
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

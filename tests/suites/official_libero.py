@@ -25,6 +25,7 @@ class OfficialLibero:
 
     def begin(self, item):
         np.random.seed(item.seed)
+        self._make_current()
         self.env.env.object_property_initializers.clear()
         self.env.env.reset()
         observation = self.env.set_init_state(self.states[item.initial_state["state"]])
@@ -34,8 +35,15 @@ class OfficialLibero:
 
     def step(self, action):
         """Observation and success after one control step."""
+        self._make_current()
         observation, _, done, _ = self.env.step(np.asarray(action, np.float64))
         return observation, bool(done)
+
+    def _make_current(self):
+        """robosuite draws into whichever context another environment used last."""
+        context = self.env.sim._render_context_offscreen
+        if context is not None:
+            context.gl_ctx.make_current()
 
     def state(self):
         gripper = self.env.env.robots[0].gripper

@@ -10,7 +10,7 @@ from vla_bench.suites.libero.upstream import import_libero
 CONTROLLER = "OSC_POSE"
 
 
-def make_domain(goal_file: Path, assets: Path, *, draws: bool, hard_reset: bool) -> Any:  # noqa: ANN401
+def make_domain(goal_file: Path, assets: Path, *, draws: bool, hard_reset: bool, noise: bool = False) -> Any:  # noqa: ANN401
     """Builds the environment of a task (a `BDDLBaseDomain`), as LIBERO's `ControlEnv` does.
 
     Args:
@@ -18,6 +18,7 @@ def make_domain(goal_file: Path, assets: Path, *, draws: bool, hard_reset: bool)
         assets: Folder of LIBERO's assets.
         draws: Whether it can draw.
         hard_reset: Whether a reset builds the model anew.
+        noise: Whether a reset draws the arm's joints (normal, 0.02 rad), as in LIBERO's demonstrations.
     """
     envs, robosuite = import_libero(assets)
     problem = envs.env_wrapper.BDDLUtils.get_problem_info(str(goal_file))["problem_name"]
@@ -25,7 +26,7 @@ def make_domain(goal_file: Path, assets: Path, *, draws: bool, hard_reset: bool)
         str(goal_file),
         robots=["Panda"],
         controller_configs=robosuite.load_controller_config(default_controller=CONTROLLER),
-        initialization_noise=None,
+        initialization_noise="default" if noise else None,
         use_camera_obs=False,
         # A model built anew is computed once more when it gets its renderer.
         has_offscreen_renderer=draws or hard_reset,

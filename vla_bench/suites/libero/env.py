@@ -58,8 +58,9 @@ class LiberoEnv(SuiteEnv):
         self.observation_space = observation_space(card, cameras)
 
     def begin(self, item: WorkItem) -> None:
-        """Draws the fixtures from the item's seed, sets its initial state, and lets things settle."""
-        self.world.begin(item.seed, self.states[int(item.initial_state["state"])])
+        """Draws from the item's seed, sets its initial state if it has one, and lets things settle."""
+        number = item.initial_state.get("state")
+        self.world.begin(item.seed, None if number is None else self.states[int(number)])
         for _ in range(int(str(self.card.options["settle_steps"]))):
             self.world.step(SETTLE_ACTION)
         self.goal_view = GoalView(self.world.domain)

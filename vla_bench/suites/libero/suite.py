@@ -40,7 +40,9 @@ FOLDERS = (
     "turbosquid_objects",
 )
 """What the folder of assets consists of."""
+TRAIN_STATES = 10_000
 CHOICES = {
+    "split": ("val", "train"),
     "resize": ("none", "pad", "jpeg-lanczos"),
     "rotation": ("continuous", "shortest"),
     "gripper": ("sign", "binary"),
@@ -77,12 +79,14 @@ class LiberoSuite(Suite):
         opengl.probe()
 
     def manifest(self, task: str) -> Sequence[InitialState]:
-        """Numbered rows of the task's file of initial states."""
+        """Numbered rows of the task's file of initial states; of `train` numbered draws."""
+        protocol = str(self.card.options["protocol"])
+        if self.card.options["split"] == "train":
+            return [{"draw": number, "protocol": protocol} for number in range(TRAIN_STATES)]
         count = self.card.episodes * self.card.trials
         found = len(states_of(self.card.tasks[task]))
         if found < count:
             raise UserError(f"{task} has {found} initial states, {self.card.name} needs {count}")
-        protocol = str(self.card.options["protocol"])
         return [{"state": number, "protocol": protocol} for number in range(count)]
 
     def make_env(
@@ -135,7 +139,9 @@ class LiberoSuite(Suite):
         goal = goal_file(self.card.tasks[task])
         cameras = CAMERAS if draws else {}
         try:
-            return LiberoWorld(goal, self.asset_root(), cameras, (size, size), savings)
+            return LiberoWorld(
+                goal, self.asset_root(), cameras, (size, size), savings, options["split"] == "train"
+            )
         except (OSError, ValueError) as error:
             raise MissingAssetsError(
                 f"{task} cannot be built from {self.asset_root()} ({_first_line(error)}); run "

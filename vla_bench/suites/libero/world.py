@@ -40,6 +40,7 @@ class LiberoWorld:
         cameras: MuJoCo's names of the cameras that may be drawn; with () nothing can be drawn.
         size: Height and width of the images in pixels.
         savings: What is saved.
+        noise: Whether the arm's joints are drawn, for worlds without a given initial state.
     """
 
     def __init__(
@@ -49,15 +50,20 @@ class LiberoWorld:
         cameras: Mapping[str, str],
         size: tuple[int, int],
         savings: Savings,
+        noise: bool = False,
     ) -> None:
         self.cameras, self.size, self.savings = dict(cameras), size, savings
         self.domain = make_domain(
-            goal_file, assets, draws=bool(cameras), hard_reset=not savings.soft_reset
+            goal_file,
+            assets,
+            draws=bool(cameras),
+            hard_reset=not savings.soft_reset,
+            noise=noise,
         )
         self._sample = Sample(self.domain.sim)
         self._images: dict[str, NDArray[np.uint8]] = {}
 
-    def begin(self, seed: int, state: NDArray[np.float64]) -> None:
+    def begin(self, seed: int, state: NDArray[np.float64] | None) -> None:
         """Starts an episode that depends on the arguments only.
 
         LIBERO draws the poses of fixtures at each reset and keeps them out of the initial state, so that
@@ -70,7 +76,8 @@ class LiberoWorld:
 
         Args:
             seed: Seed of the draws.
-            state: Flattened simulator state to start from, float64 (1 + nq + nv,).
+            state: Flattened simulator state to start from, float64 (1 + nq + nv,); None for a start drawn
+                as LIBERO drew those of its files.
 
         Raises:
             RuntimeError: No placement without overlap was found.
@@ -80,7 +87,8 @@ class LiberoWorld:
             self._reset()
         if not self.savings.soft_reset:
             self._sample = Sample(domain.sim)
-        domain.sim.set_state_from_flattened(state)
+        if state is not None:
+            domain.sim.set_state_from_flattened(state)
         domain.sim.forward()
         domain._check_success()
         domain._post_process()

@@ -19,6 +19,12 @@ RIM_DEPTH = 0.016
 """m: the tcp's depth below a rim."""
 RIM_INSET = 0.006
 """m: a rim's wall lies so far inside of the box around it."""
+BASE = np.array([-0.64, 0.0])
+"""x, y (m) of the robot's base, within centimetres, in every LIBERO world."""
+EASY_REACH = 0.7
+"""m from the base: farther out the arm is nearly straight."""
+EASY_YAW, YAW_RANGE = math.pi / 4, 0.6 * math.pi
+"""rad: the angle at which the last joint is in the middle of its range, and how far it may be left."""
 ROUND = 1.1
 """Sides that differ by less than this ratio belong to a round thing."""
 
@@ -79,21 +85,26 @@ def box_of(pose: Array, box: Array) -> Box:
     return Box(position, rotation, centre, np.asarray(box[3:], dtype=np.float64))
 
 
-def choose_grasp(thing: Box, tcp: Array, yaw: float) -> Grasp:
-    """Returns the grasp that fits the thing and asks for the least turn from the present yaw.
+def choose_grasp(thing: Box, goal: Box, yaw: float, hint: float | None, attempt: int) -> Grasp:
+    """Returns the grasp that fits the thing; the next best one with every further attempt.
 
     Args:
         thing: What is to be taken.
-        tcp: (3,) where the gripper is (m).
-        yaw: The gripper's angle (rad).
+        goal: Where it is to go: the arm must reach there too.
+        yaw: The gripper's present angle (rad).
+        hint: Where on a round rim to take it first (rad, direction from its middle in the world).
+        attempt: How many grasps failed so far.
     """
     across = [direction for direction, half in thing.sides() if 2 * half <= OPENING]
     if across:
-        return min(
-            (_across(thing, direction, yaw) for direction in across),
-            key=lambda grasp: abs(grasp.yaw - yaw),
-        )
-    return _rim(thing, tcp, yaw)
+        grasps = [_across(thing, direction, yaw) for direction in across]
+        grasps.sort(key=lambda grasp: abs(grasp.yaw - yaw))
+    else:
+        grasps = _rims(thing, yaw)
+        grasps.sort(key=lambda grasp: _cost(grasp, thing, goal))
+        if hint is not None:
+            grasps.insert(0, _rim(thing, np.array([math.cos(hint), math.sin(hint), 0.0]), yaw))
+    return grasps[attempt % len(grasps)]
 
 
 def yaw_across(direction: Array, yaw: float) -> float:
@@ -101,9 +112,10 @@ def yaw_across(direction: Array, yaw: float) -> float:
     along the horizontal `direction` (3,).
     """
     angle = math.atan2(-direction[0], direction[1])
-    # The wrist turns about a quarter to both sides of 0, no further.
     turned = yaw + _half_turn(angle - yaw)
-    return turned if abs(turned) <= 0.6 * math.pi else _half_turn(angle)
+    if abs(turned - EASY_YAW) <= YAW_RANGE:
+        return turned
+    return EASY_YAW + _half_turn(angle - EASY_YAW)
 
 
 def _half_turn(angle: float) -> float:
@@ -116,23 +128,28 @@ def _across(thing: Box, direction: Array, yaw: float) -> Grasp:
     return Grasp(np.array([*thing.centre[:2], height]), yaw_across(direction, yaw))
 
 
-def _rim(thing: Box, tcp: Array, yaw: float) -> Grasp:
+def _rims(thing: Box, yaw: float) -> list[Grasp]:
     sides = sorted(thing.sides(), key=lambda side: side[1])
-    # A mug's handle makes one side longer: its wall is at the ends of the shorter one.
+    directions = [direction for direction, _ in sides]
     if sides[1][1] > ROUND * sides[0][1]:
-        sides = sides[:1]
-    candidates = [
-        (sign * direction, half, yaw_across(direction, yaw))
-        for direction, half in sides
-        for sign in (1.0, -1.0)
-    ]
+        # A mug's handle makes one side longer: its wall is at the ends of the shorter one.
+        directions = directions[:1]
+    else:
+        directions = [np.array([0.0, 1.0, 0.0]), np.array([1.0, 0.0, 0.0])]
+    return [_rim(thing, sign * d, yaw) for d in directions for sign in (-1.0, 1.0)]
+
+
+def _rim(thing: Box, direction: Array, yaw: float) -> Grasp:
+    radius = min(half for _, half in thing.sides()) - RIM_INSET
     height = max(thing.top - RIM_DEPTH, thing.bottom + TIP)
-    grasps = [
-        Grasp(np.array([*(thing.centre + (half - RIM_INSET) * direction)[:2], height]), angle)
-        for direction, half, angle in candidates
-    ]
-    # A radian of turning counts as 0.2 m of way.
-    return min(
-        grasps,
-        key=lambda grasp: float(np.hypot(*(grasp.point - tcp)[:2])) + 0.2 * abs(grasp.yaw - yaw),
+    point = np.array([*(thing.centre + radius * direction)[:2], height])
+    return Grasp(point, yaw_across(direction, yaw))
+
+
+def _cost(grasp: Grasp, thing: Box, goal: Box) -> float:
+    """What a grasp costs: stretching the arm, there or at the goal, and a little for turning."""
+    stretch = sum(
+        max(float(np.hypot(*(point - BASE))) - EASY_REACH, 0.0)
+        for point in (grasp.point[:2], (goal.position + grasp.point - thing.position)[:2])
     )
+    return stretch + 0.02 * abs(grasp.yaw)

@@ -51,6 +51,16 @@ def matrix_from_axes(x: npt.ArrayLike, y: npt.ArrayLike) -> Array:
     return np.column_stack([first, second, cross(first, second)])
 
 
+def matrix_from_vector(vector: npt.ArrayLike) -> Array:
+    """Returns the 3x3 rotation by the vector axis * angle (rad)."""
+    turn = np.asarray(vector, dtype=np.float64)
+    angle = math.sqrt(float(turn @ turn))
+    if angle < 1e-9:
+        return np.eye(3)
+    half = math.sin(0.5 * angle) / angle
+    return matrix_from_quaternion([math.cos(0.5 * angle), *(half * turn)])
+
+
 def rotation_vector(rotation: Array) -> Array:
     """Returns axis * angle (rad, angle in [0, pi]) of a 3x3 rotation."""
     r = rotation

@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from vla_bench.cards import PolicyCard, PolicyInputs, SuiteCard
 from vla_bench.items import WorkItem
 from vla_bench.policies.base import ActionChunks, Observation, Policy
-from vla_bench.policies.expert import micro
+from vla_bench.policies.expert import libero, micro
 
 Act = Callable[[Observation], NDArray[np.float32]]
+OTHER_SUITES = {"libero": libero, "micro": micro}
+"""Scripts of suites other than MS-HAB, by the suite's adapter."""
 
 
 class ExpertPolicy(Policy):
@@ -20,10 +22,11 @@ class ExpertPolicy(Policy):
 
     @classmethod
     def prepare(cls, card: PolicyCard, suite: SuiteCard) -> PolicyCard:
-        """The card itself, written for MS-HAB; for the toy suite with that one's inputs and actions."""
-        if suite.adapter != "micro":
+        """The card itself, written for MS-HAB; for another suite with that one's inputs and actions."""
+        if suite.adapter not in OTHER_SUITES:
             return card
-        inputs = PolicyInputs(state=micro.STATE, privileged=micro.PRIVILEGED)
+        script = OTHER_SUITES[suite.adapter]
+        inputs = PolicyInputs(state=script.STATE, privileged=script.PRIVILEGED)
         changes = {"inputs": inputs, "action": suite.action, "suites": [suite.name]}
         return card.model_copy(update=changes)
 
@@ -42,8 +45,8 @@ class ExpertPolicy(Policy):
 
 
 def _starter(suite: SuiteCard) -> Callable[[WorkItem], Act]:
-    if suite.adapter == "micro":
-        return micro.start
+    if suite.adapter in OTHER_SUITES:
+        return OTHER_SUITES[suite.adapter].start
     # Optimisers are slow to import, and the toy suite needs none.
     from vla_bench.policies.expert import set_table
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
+from platformdirs import user_cache_path
 
 TOY = Path(__file__).parent / "toy"
+LIBERO_ARCHIVE = Path(__file__).parents[2] / "shared" / "data" / "libero-assets.tar.xz"
+"""Development assets beside the checkout: LIBERO's geometry with plain textures here and there."""
 
 
 @pytest.fixture(autouse=True)
@@ -32,3 +37,24 @@ def vla_bench(tmp_path):
         )
 
     return call
+
+
+@pytest.fixture(scope="session")
+def libero_assets():
+    """Points $VLA_BENCH_LIBERO_ASSETS to LIBERO's assets: the user's, the downloaded or development ones."""
+    cache = user_cache_path("vla-bench")
+    if "VLA_BENCH_LIBERO_ASSETS" not in os.environ and not (cache / "libero-assets").is_dir():
+        if not LIBERO_ARCHIVE.is_file():
+            pytest.skip("LIBERO's assets are not here; run `vla-bench assets libero`")
+        os.environ["VLA_BENCH_LIBERO_ASSETS"] = str(_unpacked(cache / "libero-development"))
+    return Path(os.environ.get("VLA_BENCH_LIBERO_ASSETS", cache / "libero-assets"))
+
+
+def _unpacked(folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):
+        if not (folder / "done").exists():
+            with tarfile.open(LIBERO_ARCHIVE) as archive:
+                archive.extractall(folder, filter="data")
+            (folder / "done").touch()
+    return folder / "libero-assets"

@@ -241,7 +241,9 @@ class SuiteCard(Card):
     def _following(self, name: str) -> Self:
         if name not in self.protocols:
             hint = nearest(name, self.protocols)
-            raise UserError(f"--set suite.protocol={name}: {self.name} has no such protocol; {hint}")
+            raise UserError(
+                f"--set suite.protocol={name}: {self.name} has no such protocol; {hint}"
+            )
         protocol = self.protocols[name]
         return self.model_copy(
             update={

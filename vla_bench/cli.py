@@ -465,7 +465,7 @@ def _show(path: Path) -> int:
     rows = tables.success_rows(folder.items(), folder.records())
     table = Table(title=tables.title(manifest))
     for column in tables.header(rows):
-        table.add_column(column, justify="left" if column == "task" else "right")
+        table.add_column(column, justify="left" if column == "task" else "right", overflow="fold")
     for row in rows:
         table.add_row(*tables.cells(row))
     console.print(table)

@@ -12,10 +12,17 @@ from vla_bench.compatibility import engine
 from vla_bench.errors import UserError
 from vla_bench.machine import installed_version
 from vla_bench.registry import make_suite
+from vla_bench.suites.base import Suite
+from vla_bench.suites.libero.opengl import OPENGL_FIX
 from vla_bench.suites.vulkan import VULKAN_FIX
 
 PROBE_TIMEOUT_S = 120
-RENDER_PROBE = "from vla_bench.suites.vulkan import probe; print(probe())"
+RENDERERS = {"vulkan": VULKAN_FIX, "opengl": OPENGL_FIX}
+"""What the simulators draw with -> the command that mends it."""
+RENDER_PROBES = {
+    "vulkan": "from vla_bench.suites.vulkan import probe; print(probe())",
+    "opengl": "from vla_bench.suites.libero.opengl import probe; print(probe())",
+}
 
 
 @dataclass(frozen=True)
@@ -37,9 +44,13 @@ def findings() -> Iterator[Finding]:
     yield Finding("python", sys.version_info >= (3, 11), version, "install Python 3.11 or newer")
     for name in ("torch", "gymnasium", "mani_skill", "sapien"):
         yield _package(name)
-    yield _renderer()
-    for name in find_cards(SuiteCard):
-        yield from _suite(name)
+    yield _renderer("vulkan")
+    yield _renderer("opengl", required=False)
+    cards = [load_card(SuiteCard, name) for name in find_cards(SuiteCard)]
+    parts = {task.suite for card in cards for task in card.tasks.values()}
+    for card in cards:
+        if card.name not in parts:
+            yield from _suite(card)
 
 
 def _package(name: str) -> Finding:
@@ -47,33 +58,47 @@ def _package(name: str) -> Finding:
     return Finding(name, version != "none", version, "pip install 'vla-bench[ms-hab]'")
 
 
-def _renderer() -> Finding:
+def _renderer(name: str, required: bool = True) -> Finding:
     """In a process of its own: a broken driver can take its process down."""
     try:
         probe = subprocess.run(
-            [sys.executable, "-c", RENDER_PROBE],
+            [sys.executable, "-c", RENDER_PROBES[name]],
             capture_output=True,
             text=True,
             timeout=PROBE_TIMEOUT_S,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return Finding("vulkan", False, f"no frame in {PROBE_TIMEOUT_S} s", VULKAN_FIX)
+        found = f"no frame in {PROBE_TIMEOUT_S} s"
+        return Finding(name, False, found, RENDERERS[name], required)
     if probe.returncode == 0:
-        return Finding("vulkan", True, probe.stdout.strip().splitlines()[-1])
+        return Finding(name, True, probe.stdout.strip().splitlines()[-1])
     last = (probe.stderr.strip() or "crashed").splitlines()[-1]
-    return Finding("vulkan", False, last, VULKAN_FIX)
+    return Finding(name, False, last, RENDERERS[name], required)
 
 
-def _suite(name: str) -> Iterator[Finding]:
-    card = load_card(SuiteCard, name)
+def _suite(card: SuiteCard) -> Iterator[Finding]:
+    """Its engine, its files, and whether things stand where they should."""
+    required = card.track == "mini"
     wrong = "; ".join(engine(card))
     pins = ", ".join(f"{package} {version}" for package, version in card.engine.items())
     found = wrong or pins or "nothing pinned"
-    yield Finding(f"{name} engine", not wrong, found, required=card.track == "mini")
+    yield Finding(f"{card.name} engine", not wrong, found, required=required)
     try:
         suite = make_suite(card)
         suite.prepare()
-        yield Finding(f"{name} files", True, str(suite.asset_root()))
+        yield Finding(f"{card.name} files", True, str(suite.asset_root()))
     except UserError as error:
-        yield Finding(f"{name} files", False, str(error), required=card.track == "mini")
+        yield Finding(f"{card.name} files", False, str(error), required=required)
+        return
+    yield from _worlds(suite)
+
+
+def _worlds(suite: Suite) -> Iterator[Finding]:
+    """Compares the first episode of every task with where things stood under the pinned engine."""
+    known = [task for task in suite.card.tasks if suite.knows_world(task)]
+    if not known:
+        return
+    moved = [sentence for task in known if (sentence := suite.moved(task))]
+    found = "; ".join(moved) or f"{len(known)} tasks start where they should"
+    yield Finding(f"{suite.card.name} worlds", not moved, found, required=False)

@@ -22,6 +22,8 @@ class SuccessRow:
     shown: a rate that leaves episodes out can be made as high as one likes.
     """
 
+    suite: str
+    """The suite that the task is part of."""
     task: str
     successes: int
     episodes: int
@@ -55,15 +57,16 @@ def success_rows(items: Sequence[WorkItem], records: Sequence[EpisodeRecord]) ->
     """
     frame = pd.DataFrame([record.model_dump() for record in records], columns=list(COLUMNS))
     return [
-        _row(task, frame[frame["task"] == task], len(of_task))
+        _row(of_task[0].suite, task, frame[frame["task"] == task], len(of_task))
         for task, of_task in group_by_task(items).items()
     ]
 
 
-def _row(task: str, frame: pd.DataFrame, expected: int) -> SuccessRow:
+def _row(suite: str, task: str, frame: pd.DataFrame, expected: int) -> SuccessRow:
     reasons = frame["reason"].value_counts()
     won = frame[frame["success"].astype(bool)]
     return SuccessRow(
+        suite=suite,
         task=task,
         successes=len(won),
         episodes=len(frame),
@@ -119,24 +122,54 @@ def _share(count: int, episodes: int) -> str:
 
 
 def overall(rows: Sequence[SuccessRow]) -> str:
-    """The mean over tasks of the tasks' success rates with its 95 % interval, in words."""
-    played = [row for row in rows if row.episodes]
-    mean = mean_rate(played)
-    if mean is None:
+    """The mean over tasks of the tasks' success rates with its 95 % interval, in words; of a run of
+    several suites that of each, then their mean.
+    """
+    suites = _by_suite(rows)
+    if not suites:
         return "no episode yet"
-    rate, (low, high) = mean
-    return (
-        f"mean of {len(played)} tasks: {100 * rate:.1f} % [{100 * low:.1f}, {100 * high:.1f}], "
-        "95 % interval"
+    parts = [f"mean of {len(of_suite)} tasks" for of_suite in suites.values()]
+    if len(suites) == 1:
+        return f"{parts[0]}: {_percent(mean_rate(rows))}, 95 % interval"
+    each = [
+        f"{suite}, {part}: {_percent(mean_rate(suites[suite]))}"
+        for suite, part in zip(suites, parts, strict=True)
+    ]
+    return "; ".join([*each, f"mean of the {len(suites)} suites: {_percent(mean_rate(rows))}"]) + (
+        ", 95 % intervals"
     )
 
 
+def _percent(mean: tuple[float, tuple[float, float]] | None) -> str:
+    assert mean is not None
+    rate, (low, high) = mean
+    return f"{100 * rate:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+
+
 def mean_rate(rows: Sequence[SuccessRow]) -> tuple[float, tuple[float, float]] | None:
-    """The mean over tasks of the tasks' success rates and its 95 % interval; None without an episode."""
+    """The mean over tasks of the tasks' success rates and its 95 % interval; None without an episode.
+
+    Of several suites first the mean of each, so that each suite counts the same.
+    """
+    means = [_mean_of_tasks(of_suite) for of_suite in _by_suite(rows).values()]
+    if not means:
+        return None
+    rates = [rate for rate, _ in means]
+    return sum(rates) / len(rates), mean_interval(rates, [interval for _, interval in means])
+
+
+def _by_suite(rows: Sequence[SuccessRow]) -> dict[str, list[SuccessRow]]:
+    """The tasks with episodes, by their suite."""
+    suites: dict[str, list[SuccessRow]] = {}
+    for row in rows:
+        if row.episodes:
+            suites.setdefault(row.suite, []).append(row)
+    return suites
+
+
+def _mean_of_tasks(rows: Sequence[SuccessRow]) -> tuple[float, tuple[float, float]]:
     rates = [row.rate for row in rows if row.rate is not None]
     intervals = [row.interval for row in rows if row.interval is not None]
-    if not rates:
-        return None
     return sum(rates) / len(rates), mean_interval(rates, intervals)
 
 
@@ -178,9 +211,12 @@ def _facts(manifest: RunManifest, items: Sequence[WorkItem]) -> list[str]:
         f"- {len(items)} episodes in {len({item.trial for item in items})} trial(s), "
         f"seed {manifest.seed}",
         f"- execution horizon {manifest.horizon} of chunks of {manifest.policy.chunk_length}",
-        f"- at most {manifest.suite.max_steps} steps; outcome {manifest.suite.outcome}",
+        f"- at most {_limits(manifest)} steps; outcome {manifest.suite.outcome}",
         f"- engine: {engine or 'nothing pinned'}",
     ]
+    if "protocol" in manifest.suite.options:
+        name = str(manifest.suite.options["protocol"])
+        facts.append(f"- protocol {name}: {manifest.suite.protocols[name].description}")
     if manifest.batch > 1:
         facts.append(f"- {manifest.batch} episodes planned together")
     if manifest.input_control != "none":
@@ -189,6 +225,12 @@ def _facts(manifest: RunManifest, items: Sequence[WorkItem]) -> list[str]:
         facts.append("- a mini world: never to be ranked with the real suite")
     facts += [f"- MISMATCH allowed: {mismatch}" for mismatch in manifest.mismatches]
     return facts
+
+
+def _limits(manifest: RunManifest) -> str:
+    """The steps of an episode; of several suites those of each."""
+    suite = manifest.suite
+    return " or ".join(map(str, sorted({suite.steps_of(task) for task in manifest.items})))
 
 
 def write_report(folder: RunFolder) -> Path:

@@ -128,12 +128,15 @@ class Suite(ABC):
             UserError: The simulator cannot run on this machine.
         """
 
+    def knows_world(self, task: str) -> bool:
+        """Whether somebody has noted where things stand in a task's world under the pinned engine."""
+        return False
+
     def moved(self, task: str) -> str | None:
         """Says what stands elsewhere in a task's world than it did under the pinned engine.
 
         Returns:
-            One sentence that names the task, or None: nothing does, or nobody has noted where things
-            stood.
+            One sentence that names the task, or None: nothing does, or `knows_world` is false.
         """
         return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,24 @@ from vla_bench.policies.base import ActionChunks, Observation, Policy
 from vla_bench.policies.expert import libero, micro
 
 Act = Callable[[Observation], NDArray[np.float32]]
-OTHER_SUITES = {"libero": libero, "micro": micro}
+
+
+@dataclass(frozen=True)
+class Scripts:
+    """The scripts of one suite."""
+
+    state: dict[str, int]
+    """Proprioceptive entries that they read, and their sizes."""
+    privileged: dict[str, int]
+    """Privileged entries that they read, and their sizes."""
+    start: Callable[[WorkItem], Act]
+    """Starts the script of an item."""
+
+
+OTHER_SUITES = {
+    "libero": Scripts(libero.STATE, libero.PRIVILEGED, libero.start),
+    "micro": Scripts(micro.STATE, micro.PRIVILEGED, micro.start),
+}
 """Scripts of suites other than MS-HAB, by the suite's adapter."""
 
 
@@ -25,8 +43,8 @@ class ExpertPolicy(Policy):
         """The card itself, written for MS-HAB; for another suite with that one's inputs and actions."""
         if suite.adapter not in OTHER_SUITES:
             return card
-        script = OTHER_SUITES[suite.adapter]
-        inputs = PolicyInputs(state=script.STATE, privileged=script.PRIVILEGED)
+        scripts = OTHER_SUITES[suite.adapter]
+        inputs = PolicyInputs(state=scripts.state, privileged=scripts.privileged)
         changes = {"inputs": inputs, "action": suite.action, "suites": [suite.name]}
         return card.model_copy(update=changes)
 

@@ -10,7 +10,9 @@ from vla_bench.suites.libero.upstream import import_libero
 CONTROLLER = "OSC_POSE"
 
 
-def make_domain(goal_file: Path, assets: Path, *, draws: bool, hard_reset: bool, noise: bool = False) -> Any:  # noqa: ANN401
+def make_domain(
+    goal_file: Path, assets: Path, *, draws: bool, hard_reset: bool, noise: bool = False
+) -> Any:  # noqa: ANN401
     """Builds the environment of a task (a `BDDLBaseDomain`), as LIBERO's `ControlEnv` does.
 
     Args:
@@ -39,8 +41,8 @@ def _exact(domain: type[Any]) -> type[Any]:
     """The class of the same name whose soft resets end where hard ones do.
 
     MuJoCo's solver starts from the accelerations of its last call, so that the same state computed after
-    other calls differs in the last bits. A model built anew is computed twice, its fixtures where the file
-    has them, before a reset moves anything: that is repeated.
+    other calls differs in the last bits. A model built anew is computed twice, its fixtures where the
+    file has them, before a reset moves anything: that is repeated.
     """
 
     class ExactDomain(domain):  # type: ignore[misc]

@@ -48,11 +48,17 @@ def initial_states(task_file: tuple[str, str]) -> NDArray[np.float64]:
     path = package_root() / "init_files" / folder / f"{name}.pruned_init"
     try:
         states = _unpickled(path)
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, pickle.UnpicklingError) as e:
+    except (
+        OSError,
+        KeyError,
+        ValueError,
+        EOFError,
+        zipfile.BadZipFile,
+        pickle.UnpicklingError,
+    ) as e:
         reason = next(iter(str(e).splitlines()), type(e).__name__)
         raise UserError(
-            f"{path} cannot be read as initial states ({reason}); run "
-            f"`{REINSTALL}`"
+            f"{path} cannot be read as initial states ({reason}); run `{REINSTALL}`"
         ) from None
     return states
 

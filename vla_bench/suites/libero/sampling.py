@@ -1,4 +1,4 @@
-"""What LIBERO's observations are read from: the world as it was one physics step before a control step ended.
+"""What observations are read from: the world as it was one physics step before a control step ended.
 
 robosuite reads its sensors, cameras included, inside the loop over the 25 physics steps of a control
 step: after the 24th (found by running its clock; the tests compare with it). To draw later exactly what

@@ -100,12 +100,14 @@ class LiberoSuite(Suite):
         world = self._world(task, draws=bool(cameras) or render_mode is not None)
         return LiberoEnv(self.card, task, self.items(task), world, cameras, render_mode)
 
+    def knows_world(self, task: str) -> bool:
+        """Whether there is a golden world of the task; of `train` there is none."""
+        return self.card.options["split"] == "val" and golden(self.card.suite_of(task)) is not None
+
     def moved(self, task: str) -> str | None:
-        """Settles the task's first episode and compares it with where things stood when the file of
-        golden worlds was written.
-        """
+        """Settles the task's first episode and compares it with its golden world."""
         known = golden(self.card.suite_of(task))
-        if known is None:
+        if known is None or not self.knows_world(task):
             return None
         [(_, _, positions)] = self.settled(task, episodes=1)
         moved = known.tasks[task].moved(0, positions)
@@ -123,7 +125,7 @@ class LiberoSuite(Suite):
             Seed, world probe, and the positions of objects and fixtures, of each.
         """
         env = self.make_env(task, cameras=())
-        found = []
+        found: list[tuple[int, str, Positions]] = []
         for item in self.items(task, seed=0, episodes=episodes, trials=1):
             env.begin(item)
             found.append((item.seed, env.world_probe(), env.world.positions()))

@@ -75,7 +75,7 @@ def _configuration() -> tempfile.TemporaryDirectory[str]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """robosuite warns three lines about a file that nobody needs."""
+    """Robosuite warns three lines about a file that nobody needs."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import mujoco
 import numpy as np
@@ -67,12 +66,13 @@ class LiberoWorld:
         """Starts an episode that depends on the arguments only.
 
         LIBERO draws the poses of fixtures at each reset and keeps them out of the initial state, so that
-        in its own loop an episode depends on all those before it. Four things are got round, here only:
-        the draws come from NumPy's global generator, which is seeded for the reset and put back after
-        it; every rebuilding adds one more set of samplers of drawers and doors to those that are there,
-        so the list is emptied; robosuite's soft reset forgets the gripper's command, so it is put to zero;
-        and LIBERO's own `reset` catches every exception and tries again for ever, so the one below it is
-        called, which may be repeated after a failed placement and after nothing else.
+        in its own loop an episode depends on all those before it. This is got round here only:
+
+        - the draws come from NumPy's global generator: it is seeded for the reset and put back after it;
+        - every rebuilding adds one more set of samplers of drawers and doors: the list is emptied;
+        - robosuite's soft reset forgets the gripper's command: it is put to zero;
+        - `ControlEnv.reset` catches every exception and tries again for ever: the reset below it is called,
+          which is repeated after a failed placement and after nothing else.
 
         Args:
             seed: Seed of the draws.

@@ -41,7 +41,7 @@ def vla_bench(tmp_path):
 
 @pytest.fixture(scope="session")
 def libero_assets():
-    """Points $VLA_BENCH_LIBERO_ASSETS to LIBERO's assets: the user's, the downloaded or development ones."""
+    """LIBERO's assets: the user's own, the downloaded ones, or those for development."""
     cache = user_cache_path("vla-bench")
     if "VLA_BENCH_LIBERO_ASSETS" not in os.environ and not (cache / "libero-assets").is_dir():
         if not LIBERO_ARCHIVE.is_file():

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from vla_bench import RunSpec, Settings, load_card, make_policy, make_suite, play, plan_run
+from vla_bench import RunSpec, Settings, load_card, make_policy, make_suite, plan_run, play
 from vla_bench.cards import PolicyCard, SuiteCard
 from vla_bench.errors import MismatchError, UserError
 from vla_bench.registry import prepare_card
-from vla_bench.suites.libero import golden, suite as libero_suite
+from vla_bench.suites.libero import golden
+from vla_bench.suites.libero import suite as libero_suite
 from vla_bench.suites.libero.env import rotation_vector
 
 CARD = load_card(SuiteCard, "libero")
@@ -200,7 +201,9 @@ def test_an_episode_is_the_same_in_another_process_and_when_resumed(vla_bench, s
             "--episodes", episodes, "--out", tmp_path / "run",
         )  # fmt: skip
         assert run.returncode == 0, run.stderr
-    there = [json.loads(line) for line in (tmp_path / "run" / "episodes.jsonl").read_text().splitlines()]
+    there = [
+        json.loads(line) for line in (tmp_path / "run" / "episodes.jsonl").read_text().splitlines()
+    ]
     for record in here:
         [same] = [r for r in there if r["index"] == record.index]
         assert {key: same[key] for key in record.outcome()} == record.outcome()
@@ -271,7 +274,10 @@ def test_training_starts_are_drawn_and_never_evaluated_on(suite):
     assert probes[:2] == probes[2:]
     assert len({*probes, evaluated.world_probe()}) == 3
     # The arm's joints are drawn as in LIBERO's own files: 0.02 rad about the same pose.
-    arm = env.observe(images=False)["state"]["qpos"] - evaluated.observe(images=False)["state"]["qpos"]
+    arm = (
+        env.observe(images=False)["state"]["qpos"]
+        - evaluated.observe(images=False)["state"]["qpos"]
+    )
     assert 0.001 < np.abs(arm).max() < 0.15
     assert train.manifest(task)[0] not in suite.manifest(task)
     env.close()
@@ -336,7 +342,10 @@ def test_worlds_start_where_they_should(suite, part):
             found = suite.settled(task, episodes=2)
             expected = known.tasks[task]
             for index, (seed, probe, positions) in enumerate(found):
-                assert (seed, probe) == (expected.episodes[index].seed, expected.episodes[index].probe)
+                assert (seed, probe) == (
+                    expected.episodes[index].seed,
+                    expected.episodes[index].probe,
+                )
                 assert expected.moved(index, positions) is None
 
 

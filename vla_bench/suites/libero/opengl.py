@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes.util
 import os
+from importlib import import_module
 from pathlib import Path
 
 from vla_bench.errors import UserError
@@ -48,9 +49,8 @@ def probe() -> str:
     """
     chosen = choose()
     try:
-        from mujoco import GLContext
-
-        context = GLContext(64, 64)
+        # Not MuJoCo's own choice, which is made when it is imported: perhaps before this one.
+        context = import_module(f"mujoco.{chosen}").GLContext(64, 64)
         context.make_current()
         from OpenGL import GL
 

@@ -198,7 +198,8 @@ def _outline(model: Any, geom: int) -> Floats:  # noqa: ANN401
         centre, half = model.geom_aabb[geom, :3], model.geom_aabb[geom, 3:]
         signs = np.stack(np.meshgrid(*[[-1.0, 1.0]] * 3), axis=-1).reshape(-1, 3)
         points = centre + signs * half
-    return points @ rotation(model.geom_quat[geom]).T + model.geom_pos[geom]
+    placed: Floats = points @ rotation(model.geom_quat[geom]).T + model.geom_pos[geom]
+    return placed
 
 
 def _in_ancestor(model: Any, ancestor: int, body: int, points: Floats) -> Floats:  # noqa: ANN401

@@ -20,7 +20,7 @@ from vla_bench.suites.libero.golden import Positions, golden
 from vla_bench.suites.libero.upstream import package_root
 
 if TYPE_CHECKING:
-    # MuJoCo decides at its import how it draws, and `prepare` settles that first.
+    # These need the simulator, and the core lists suites without any.
     from vla_bench.suites.libero.env import LiberoEnv
     from vla_bench.suites.libero.world import LiberoWorld
 

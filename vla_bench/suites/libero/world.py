@@ -71,8 +71,8 @@ class LiberoWorld:
         - the draws come from NumPy's global generator: it is seeded for the reset and put back after it;
         - every rebuilding adds one more set of samplers of drawers and doors: the list is emptied;
         - robosuite's soft reset forgets the gripper's command: it is put to zero;
-        - `ControlEnv.reset` catches every exception and tries again for ever: the reset below it is called,
-          which is repeated after a failed placement and after nothing else.
+        - `ControlEnv.reset` catches every exception and tries again for ever: the reset below it is
+          called, which is repeated after a failed placement and after nothing else.
 
         Args:
             seed: Seed of the draws.

@@ -29,7 +29,14 @@ STATE = {
     "qpos": "joint_states",
 }
 """Entry name -> dataset: m; rotation vector in rad; m, one value a finger; rad."""
-SUITES = ("libero_spatial", "libero_object", "libero_goal", "libero_10", "libero_90")
+SUITES = {
+    "libero_spatial": "libero-spatial",
+    "libero_object": "libero-object",
+    "libero_goal": "libero-goal",
+    "libero_10": "libero-long",
+    "libero_90": "libero-90",
+}
+"""Folder of the files -> suite."""
 
 
 class LiberoLayout(Layout):
@@ -59,7 +66,7 @@ class LiberoLayout(Layout):
         return Parts(
             task=self.task(file),
             instruction=_instruction(file),
-            suite=next((s for s in SUITES if s in Path(file.filename).parts), "").replace("_", "-"),
+            suite=next((SUITES[p] for p in Path(file.filename).parts if p in SUITES), ""),
             state={entry: Part(f"obs/{name}") for entry, name in STATE.items()},
             images={camera: f"obs/{name}" for camera, name in CAMERAS.items() if name in observed},
             lead=1 if official else 0,

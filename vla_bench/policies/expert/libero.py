@@ -50,7 +50,7 @@ LIFT = 0.11
 """m: so far a thing is lifted before it leaves the place where it was taken."""
 AT, AT_YAW = 0.008, 0.1
 """m and rad: the gripper is where it was to go."""
-OPENED = 0.055
+OPENED = 0.072
 """m between the fingers from which the gripper may leave what it let go."""
 RIM_HINTS = {"next-to-the-ramekin": 0.5 * math.pi, "in-the-top-drawer": 0.865 * math.pi}
 """Where (rad) to take a bowl whose surroundings, which are not seen, leave little room."""
@@ -160,7 +160,7 @@ class Script:
 
     def _approach(self, sight: Sight) -> NDArray[np.float32]:
         """Opens, goes above the grasp, then down the cone; intends to hold once it is there."""
-        if sight.opening < OPENED:
+        if sight.opening < OPENED and self._blocked <= BLOCKED_STEPS:
             return _act(sight, np.zeros(3), sight.yaw, OPEN)
         if self._blocked > BLOCKED_STEPS:
             self._attempt, self._blocked = self._attempt + 1, 0

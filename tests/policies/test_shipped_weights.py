@@ -12,7 +12,11 @@ from vla_bench.records import RunFolder
 from vla_bench.registry import prepare_card
 from vla_bench.reports.trained_weights import weights_of
 
-NAMES = ["act", "anchorvla", "diffusion", "diffusion-x0", "l1"]
+SHIPPED = {
+    "libero-object": ["anchorvla", "l1"],
+    "ms-hab-mini": ["act", "anchorvla", "diffusion", "diffusion-x0", "l1"],
+}
+RECIPES = [f"{name}-{suite}" for suite, names in SHIPPED.items() for name in names]
 MEGABYTES = 12
 RUNS = Path(__file__).parents[2] / "results" / "runs"
 
@@ -21,13 +25,13 @@ def test_they_are_small():
     files = [path for path in shipped_folder().rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= MEGABYTES * 1e6
     folders = {path.parent.name for path in files if path.name == "config.json"}
-    assert folders == {f"{name}-ms-hab-mini" for name in NAMES}
+    assert folders == set(RECIPES)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", RECIPES)
 def test_their_recipe_is_the_one_of_today(name):
-    folder = shipped_folder() / f"{name}-ms-hab-mini"
-    config, recipe = load_config(folder), load_recipe(f"{name}-ms-hab-mini")
+    folder = shipped_folder() / name
+    config, recipe = load_config(folder), load_recipe(name)
     assert config.recipe.digest == recipe.digest
     assert config.updates == recipe.training.updates
     page = (folder / "README.md").read_text()
@@ -35,14 +39,14 @@ def test_their_recipe_is_the_one_of_today(name):
     assert config.demonstrations in page
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", RECIPES)
 def test_the_recorded_runs_played_them(name):
-    manifest = RunFolder(RUNS / f"{name}-ms-hab-mini").manifest
-    config = load_config(shipped_folder() / f"{name}-ms-hab-mini")
+    manifest = RunFolder(RUNS / name).manifest
+    config = load_config(shipped_folder() / name)
     assert manifest.policy.options["weights_digest"] == config.weights[:16]
-    weights = weights_of(manifest)
-    assert weights.recipe == f"{name}-ms-hab-mini, starts from blind-{name}-ms-hab-mini"
-    assert weights.demonstrations == 120
+    weights, mini = weights_of(manifest), name.endswith("ms-hab-mini")
+    assert weights.recipe == (f"{name}, starts from blind-{name}" if mini else name)
+    assert weights.demonstrations == (120 if mini else 50)
 
 
 def test_anchorvla_closes_drawers():
@@ -57,3 +61,16 @@ def test_anchorvla_closes_drawers():
     records = [play(env, policy, item, settings) for item in items]
     env.close()
     assert sum(record.success for record in records) >= 3
+
+
+def test_anchorvla_solves_a_task_of_libero(libero_assets):
+    suite = make_suite(load_card(SuiteCard, "libero-object"))
+    suite.prepare()
+    card = prepare_card(load_card(PolicyCard, "anchorvla"), suite.card)
+    policy = make_policy(card, suite.card)
+    settings = Settings(card.horizon, None, "latched", card.inputs)
+    task = "TASK"
+    env = suite.make_env(task)
+    records = [play(env, policy, item, settings) for item in suite.items(task, episodes=4)]
+    env.close()
+    assert sum(record.success for record in records) >= 2

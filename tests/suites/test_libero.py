@@ -434,10 +434,8 @@ def test_a_damaged_file_of_initial_states_is_named(suite, monkeypatch, tmp_path,
         with zipfile.ZipFile(copy, "w") as archive:
             archive.writestr("archive/data.pkl", b"cos\nsystem\n(S'true'\ntR.")
     monkeypatch.setattr(files, "package_root", lambda: tmp_path)
-    files.initial_states.cache_clear()
     with pytest.raises(UserError, match=r"pruned_init cannot be read.*pip install"):
         files.states_of(task)
-    files.initial_states.cache_clear()
 
 
 def test_nothing_is_asked_and_nothing_written_to_the_home_folder(libero_assets, tmp_path):

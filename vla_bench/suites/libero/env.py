@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from math import acos, sqrt
+from typing import cast
 
 import gymnasium
 import numpy as np
@@ -61,7 +62,7 @@ class LiberoEnv(SuiteEnv):
         """Draws from the item's seed, sets its initial state if it has one, and lets things settle."""
         number = item.initial_state.get("state")
         self.world.begin(item.seed, None if number is None else self.states[int(number)])
-        for _ in range(int(str(self.card.options["settle_steps"]))):
+        for _ in range(cast(int, self.card.options["settle_steps"])):
             self.world.step(SETTLE_ACTION)
         self.goal_view = GoalView(self.world.domain)
 

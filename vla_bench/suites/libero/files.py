@@ -31,23 +31,18 @@ def goal_file(task: TaskCard) -> Path:
     return package_root() / "bddl_files" / task.parameters["folder"] / f"{_stem(task)}.bddl"
 
 
-@lru_cache(maxsize=8)
-def initial_states(task_file: tuple[str, str]) -> NDArray[np.float64]:
+def states_of(task: TaskCard) -> NDArray[np.float64]:
     """The initial states of a task.
 
-    Args:
-        task_file: The task's folder and file name, without suffix.
-
     Returns:
-        Flattened simulator states (time, qpos, qvel), float64 (states, numbers).
+        Flattened simulator states (time, qpos, qvel), float64 (states, numbers); not to be written to.
 
     Raises:
         UserError: The file is missing or damaged.
     """
-    folder, name = task_file
-    path = package_root() / "init_files" / folder / f"{name}.pruned_init"
+    path = package_root() / "init_files" / task.parameters["folder"] / f"{_stem(task)}.pruned_init"
     try:
-        states = _unpickled(path)
+        return _unpickled(path)
     except (
         OSError,
         KeyError,
@@ -60,12 +55,6 @@ def initial_states(task_file: tuple[str, str]) -> NDArray[np.float64]:
         raise UserError(
             f"{path} cannot be read as initial states ({reason}); run `{REINSTALL}`"
         ) from None
-    return states
-
-
-def states_of(task: TaskCard) -> NDArray[np.float64]:
-    """The initial states of a task; see `initial_states`."""
-    return initial_states((task.parameters["folder"], _stem(task)))
 
 
 def _stem(task: TaskCard) -> str:
@@ -79,6 +68,7 @@ class _ArrayUnpickler(pickle.Unpickler):
         return super().find_class(module, name)
 
 
+@lru_cache(maxsize=8)
 def _unpickled(path: Path) -> NDArray[np.float64]:
     """Reads what `torch.save` wrote, without torch, which takes seconds to import."""
     with zipfile.ZipFile(path) as archive:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from platformdirs import user_cache_path
 
@@ -136,7 +136,7 @@ class LiberoSuite(Suite):
         from vla_bench.suites.libero.env import CAMERAS
         from vla_bench.suites.libero.world import LiberoWorld, Savings
 
-        options, size = self.card.options, int(str(self.card.options["render_size"]))
+        options, size = self.card.options, cast(int, self.card.options["render_size"])
         savings = Savings(**{name: bool(options[name]) for name in Savings.__annotations__})
         goal = goal_file(self.card.tasks[task])
         cameras = CAMERAS if draws else {}

@@ -87,3 +87,33 @@ def test_temporal_ensembling_is_an_option(tmp_path):
     assert card.override({"temporal_ensembling": "off"}).temporal_ensembling is None
     with pytest.raises(UserError, match="expected a number >= 0, or off"):
         card.override({"temporal_ensembling": "much"})
+
+
+def test_a_suite_of_several_has_their_tasks_and_their_steps():
+    whole = load_card(SuiteCard, "libero")
+    for part in ("libero-spatial", "libero-long"):
+        card = load_card(SuiteCard, part)
+        for task in card.tasks:
+            assert whole.suite_of(task) == card.suite_of(task) == part
+            assert whole.steps_of(task) == card.max_steps
+    assert whole.max_steps == 520
+
+
+def test_a_part_that_is_no_card_is_named(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('extends = "micro"\nparts = ["libero-spacial"]\n')
+    with pytest.raises(
+        UserError, match=r"has the part 'libero-spacial'.*did you mean 'libero-spatial'"
+    ):
+        load_card(SuiteCard, str(path))
+
+
+def test_a_protocol_goes_before_options_that_are_set_one_by_one():
+    card = load_card(SuiteCard, "libero-object")
+    followed = card.override({"rotation": "continuous", "protocol": "vla-eval"})
+    assert followed.options["protocol"] == "vla-eval"
+    assert followed.options["gripper"] == "binary"
+    assert followed.options["rotation"] == "continuous"
+    assert card.override({"protocol": "openpi"}).cameras["wrist"] == (224, 224)
+    with pytest.raises(UserError, match="did you mean 'openpi'"):
+        card.override({"protocol": "openpie"})

@@ -310,21 +310,27 @@ def _plural(kind: type[Named]) -> str:
 
 
 def _read(kind: type[Named], path: Path) -> dict[str, Any]:
-    """A card's content, laid over that of the card it `extends`."""
+    """A card's content, laid over that of the card it `extends`, with the tasks of its `parts`."""
     try:
         data: dict[str, Any] = tomllib.loads(path.read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not valid TOML: {error}") from None
-    base, parts = data.pop("extends", None), data.pop("parts", [])
-    known = {**find_cards(kind), **{p.stem: p for p in path.parent.glob("*.toml")}}
-    for name in [*([] if base is None else [base]), *parts]:
-        if name not in known or known[name] == path:
-            raise UserError(f"{path}: {name!r} is no card; {nearest(name, known)}")
+    base = data.pop("extends", None)
+    parts = data.pop("parts", []) if kind is SuiteCard else []
     if base is not None:
-        data = _overlay(_read(kind, known[base]), data)
+        data = _overlay(_read(kind, _related(kind, path, "extends", base)), data)
     for part in parts:
-        data["tasks"] = {**data.get("tasks", {}), **_tasks_of(part, _read(kind, known[part]))}
+        tasks = _tasks_of(part, _read(kind, _related(kind, path, "has the part", part)))
+        data["tasks"] = {**data.get("tasks", {}), **tasks}
     return data
+
+
+def _related(kind: type[Named], path: Path, how: str, name: str) -> Path:
+    """The card that another one names."""
+    known = {**find_cards(kind), **{p.stem: p for p in path.parent.glob("*.toml")}}
+    if name not in known or known[name] == path:
+        raise UserError(f"{path}: {how} {name!r}, which is no card; {nearest(name, known)}")
+    return known[name]
 
 
 def _tasks_of(part: str, data: Mapping[str, Any]) -> dict[str, Any]:

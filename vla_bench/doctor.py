@@ -100,5 +100,5 @@ def _worlds(suite: Suite) -> Iterator[Finding]:
     if not known:
         return
     moved = [sentence for task in known if (sentence := suite.moved(task))]
-    found = "; ".join(moved) or f"{len(known)} tasks start where they should"
+    found = "; ".join(moved) or f"{len(known)} tasks start where they did when they were noted"
     yield Finding(f"{suite.card.name} worlds", not moved, found, required=False)

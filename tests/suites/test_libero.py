@@ -358,7 +358,7 @@ def test_a_world_that_moved_stops_the_run_and_is_named(suite, monkeypatch, tmp_p
     moved = known.model_copy(update={"tasks": {**known.tasks, task: entry}})
     monkeypatch.setattr(libero_suite, "golden", lambda _: moved)
     spec = RunSpec(policy="random", suite="libero-spatial", tasks=[task], episodes=1, out=tmp_path)
-    with pytest.raises(MismatchError, match=f"{task}: .* stands 34.6 mm from where it should"):
+    with pytest.raises(MismatchError, match=f"{task}: .* stands 34.6 mm from where it stood"):
         plan_run(spec)
     allowed = plan_run(dataclasses.replace(spec, allow_mismatch=True))
     assert task in allowed.manifest.mismatches[0]

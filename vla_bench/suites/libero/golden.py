@@ -57,7 +57,7 @@ class GoldenTask(_Table):
         worst = max(off, key=lambda thing: off[thing])
         if off[worst] <= TOLERANCE_M:
             return None
-        return f"{worst} stands {off[worst] * 1000:.1f} mm from where it should"
+        return f"{worst} stands {off[worst] * 1000:.1f} mm from where it stood"
 
 
 class GoldenSuite(_Table):

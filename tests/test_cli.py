@@ -7,15 +7,23 @@ def test_lists(vla_bench):
 
 
 def test_doctor_names_the_lack_and_the_fix(vla_bench, tmp_path):
-    healthy = vla_bench("doctor", MS_ASSET_DIR=str(tmp_path))
+    bare = {"MS_ASSET_DIR": str(tmp_path), "VLA_BENCH_LIBERO_ASSETS": str(tmp_path)}
+    healthy = vla_bench("doctor", **bare)
     assert healthy.returncode == 0, healthy.stdout
-    assert "no  ms-hab files" in healthy.stdout
-    assert "vla-bench assets ms-hab" in healthy.stdout
+    assert "ok  opengl: MuJoCo draws with" in healthy.stdout
+    for suite in ("ms-hab", "libero", "libero-90"):
+        assert f"no  {suite} files" in healthy.stdout
+        assert f"vla-bench assets {suite}" in healthy.stdout
     blind = vla_bench(
-        "doctor", VK_ICD_FILENAMES="/nonexistent.json", VK_DRIVER_FILES="/nonexistent.json"
+        "doctor",
+        VK_ICD_FILENAMES="/nonexistent.json",
+        VK_DRIVER_FILES="/nonexistent.json",
+        MUJOCO_GL="glfw",
+        **bare,
     )
     assert blind.returncode == 1
     assert "apt-get install" in blind.stdout
+    assert "no  opengl: " in blind.stdout
 
 
 def test_assets_show_licences_and_fail_clearly_offline(vla_bench, tmp_path):

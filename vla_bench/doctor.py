@@ -91,10 +91,10 @@ def _suite(card: SuiteCard) -> Iterator[Finding]:
     except UserError as error:
         yield Finding(f"{card.name} files", False, str(error), required=required)
         return
-    yield from _worlds(suite)
+    yield from worlds(suite)
 
 
-def _worlds(suite: Suite) -> Iterator[Finding]:
+def worlds(suite: Suite) -> Iterator[Finding]:
     """Compares the first episode of every task with where things stood under the pinned engine."""
     known = [task for task in suite.card.tasks if suite.knows_world(task)]
     if not known:

@@ -46,7 +46,8 @@ class EpisodeRecord(BaseModel):
     seed: int
     """Seed of the episode's draws."""
     initial_state: dict[str, str | int]
-    """The pinned start: for MS-HAB split, scene, plan uid and spawn index."""
+    """The pinned start: for MS-HAB split, scene, plan uid and spawn index; for LIBERO the initial state's
+    number and the protocol."""
     success: bool
     """Outcome as the suite's card defines it (`latched` or `final`)."""
     reason: Reason

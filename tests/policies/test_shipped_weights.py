@@ -69,7 +69,7 @@ def test_anchorvla_solves_a_task_of_libero(libero_assets):
     card = prepare_card(load_card(PolicyCard, "anchorvla"), suite.card)
     policy = make_policy(card, suite.card)
     settings = Settings(card.horizon, None, "latched", card.inputs)
-    task = "TASK"
+    task = "pick-up-the-salad-dressing-and-place-it-in-the-basket"
     env = suite.make_env(task)
     records = [play(env, policy, item, settings) for item in suite.items(task, episodes=4)]
     env.close()

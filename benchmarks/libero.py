@@ -21,8 +21,9 @@ from vla_bench import SuiteCard, load_card, make_suite
 from vla_bench.items import WorkItem
 from vla_bench.suites.libero.env import LiberoEnv
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from tests.suites.official_libero import OfficialLibero
+# This script's own folder would hide the package `libero` behind the script.
+sys.path[0] = str(Path(__file__).parents[1])
+from tests.suites.official_libero import OfficialLibero  # noqa: E402  hidden until here
 
 HORIZON = 8
 SUITES = ("libero-spatial", "libero-object", "libero-goal", "libero-long")

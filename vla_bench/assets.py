@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vla_bench.errors import UserError
+from vla_bench.errors import UserError, first_line
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def fetch(download: Download, root: Path) -> Path:
     except Exception as error:
         raise UserError(
             f"could not download {download.name} from {download.page} "
-            f"({type(error).__name__}: {_first_line(error)}); check the network and run the same "
+            f"({type(error).__name__}: {first_line(error)}); check the network and run the same "
             f"command again, or copy the dataset to {target} by hand"
         ) from None
     return target
@@ -72,10 +72,6 @@ def _unpack(archive: Path, target: Path) -> None:
             path = target / inside
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(file.read(member))
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "")
 
 
 def describe(downloads: Sequence[Download]) -> list[str]:

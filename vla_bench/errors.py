@@ -22,6 +22,11 @@ class PolicyError(Exception):
     """A policy broke its contract during an episode; the episode is recorded as `policy_error`."""
 
 
+def first_line(error: Exception) -> str:
+    """What an error says, without what follows its first line; its kind if it says nothing."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Ends an error about an unknown name: the nearest known name, or all of them.
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla_bench.cards import TaskCard
-from vla_bench.errors import UserError
+from vla_bench.errors import UserError, first_line
 from vla_bench.suites.libero.upstream import package_root
 
 REINSTALL = "pip install --force-reinstall --no-deps hf-libero==0.1.4"
@@ -51,9 +51,8 @@ def states_of(task: TaskCard) -> NDArray[np.float64]:
         zipfile.BadZipFile,
         pickle.UnpicklingError,
     ) as e:
-        reason = next(iter(str(e).splitlines()), type(e).__name__)
         raise UserError(
-            f"{path} cannot be read as initial states ({reason}); run `{REINSTALL}`"
+            f"{path} cannot be read as initial states ({first_line(e)}); run `{REINSTALL}`"
         ) from None
 
 

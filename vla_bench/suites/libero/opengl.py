@@ -7,7 +7,7 @@ import os
 from importlib import import_module
 from pathlib import Path
 
-from vla_bench.errors import UserError
+from vla_bench.errors import UserError, first_line
 
 OPENGL_FIX = (
     "install a software renderer, on Debian or Ubuntu `apt-get install libosmesa6`, or with a GPU its "
@@ -58,10 +58,6 @@ def probe() -> str:
         context.free()
     except (ImportError, AttributeError, RuntimeError, OSError) as error:
         raise UserError(
-            f"MuJoCo cannot draw with {chosen} ({_first_line(error)}); {OPENGL_FIX}"
+            f"MuJoCo cannot draw with {chosen} ({first_line(error)}); {OPENGL_FIX}"
         ) from None
     return f"MuJoCo draws with {chosen}: {renderer}"
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

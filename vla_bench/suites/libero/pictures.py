@@ -33,7 +33,7 @@ def _pad(picture: Picture, size: Size) -> Picture:
 def _jpeg_lanczos(picture: Picture, size: Size) -> Picture:
     """As OpenVLA-OFT, whose training data were JPEG files: encoded, decoded, then Lanczos-3.
 
-    TensorFlow does both there; Pillow's results differ from its by a grey level or so.
+    TensorFlow does both there; Pillow stands in for it, and need not agree to the last grey level.
     """
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "JPEG", quality=95)

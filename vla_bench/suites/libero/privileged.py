@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
@@ -146,38 +147,8 @@ def collision_box(model: Any, body: int, geoms: NDArray[np.bool_]) -> Floats:  #
 
 def quaternion(matrix: Floats) -> Floats:
     """Returns the unit quaternion (w, x, y, z), w >= 0, of a rotation matrix (3, 3)."""
-    m = matrix
-    # The outer product of the quaternion with itself, times four: its largest row is safe to scale.
-    square = np.array(
-        [
-            [
-                1 + m[0, 0] + m[1, 1] + m[2, 2],
-                m[2, 1] - m[1, 2],
-                m[0, 2] - m[2, 0],
-                m[1, 0] - m[0, 1],
-            ],
-            [
-                m[2, 1] - m[1, 2],
-                1 + m[0, 0] - m[1, 1] - m[2, 2],
-                m[0, 1] + m[1, 0],
-                m[0, 2] + m[2, 0],
-            ],
-            [
-                m[0, 2] - m[2, 0],
-                m[0, 1] + m[1, 0],
-                1 - m[0, 0] + m[1, 1] - m[2, 2],
-                m[1, 2] + m[2, 1],
-            ],
-            [
-                m[1, 0] - m[0, 1],
-                m[0, 2] + m[2, 0],
-                m[1, 2] + m[2, 1],
-                1 - m[0, 0] - m[1, 1] + m[2, 2],
-            ],
-        ]
-    )
-    row = square[int(np.argmax(np.diag(square)))]
-    unit: Floats = row / np.linalg.norm(row)
+    unit = np.empty(4)
+    mujoco.mju_mat2Quat(unit, matrix.ravel())
     return unit if unit[0] >= 0 else -unit
 
 
@@ -191,7 +162,7 @@ def _named_geoms(domain: Domain, names: list[str]) -> NDArray[np.bool_]:
 def _outline(model: Any, geom: int) -> Floats:  # noqa: ANN401
     """Points (n, 3) in the geometry's body's frame whose box is the geometry's (m)."""
     mesh = int(model.geom_dataid[geom])
-    if model.geom_type[geom] == MESH:
+    if model.geom_type[geom] == mujoco.mjtGeom.mjGEOM_MESH:
         start = int(model.mesh_vertadr[mesh])
         points = model.mesh_vert[start : start + int(model.mesh_vertnum[mesh])]
     else:
@@ -209,17 +180,8 @@ def _in_ancestor(model: Any, ancestor: int, body: int, points: Floats) -> Floats
     return points
 
 
-MESH = 7
-"""MuJoCo's number of the geometry type `mesh`."""
-
-
 def rotation(quat: Floats) -> Floats:
     """Returns the rotation matrix (3, 3) of a unit quaternion (w, x, y, z)."""
-    w, x, y, z = quat
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-        ]
-    )
+    matrix = np.empty(9)
+    mujoco.mju_quat2Mat(matrix, quat)
+    return matrix.reshape(3, 3)

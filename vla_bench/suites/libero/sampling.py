@@ -2,8 +2,7 @@
 
 robosuite reads its sensors, cameras included, inside the loop over the 25 physics steps of a control
 step: after the 24th (found by running its clock; the tests compare with it). To draw later exactly what
-it would have drawn then, the quantities that drawing and proprioception depend on are kept, 50 kB or so
-a step, instead of two images.
+it would have drawn then, the quantities that drawing and proprioception depend on are kept.
 """
 
 from __future__ import annotations

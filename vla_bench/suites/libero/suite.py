@@ -11,7 +11,7 @@ from platformdirs import user_cache_path
 
 from vla_bench.assets import Download
 from vla_bench.cards import SuiteCard
-from vla_bench.errors import MissingAssetsError, UserError, nearest
+from vla_bench.errors import MissingAssetsError, UserError, first_line, nearest
 from vla_bench.items import InitialState
 from vla_bench.suites.base import Suite
 from vla_bench.suites.libero import opengl
@@ -106,9 +106,10 @@ class LiberoSuite(Suite):
 
     def moved(self, task: str) -> str | None:
         """Settles the task's first episode and compares it with its golden world."""
-        known = golden(self.card.suite_of(task))
-        if known is None or not self.knows_world(task):
+        if not self.knows_world(task):
             return None
+        known = golden(self.card.suite_of(task))
+        assert known is not None
         [(_, _, positions)] = self.settled(task, episodes=1)
         moved = known.tasks[task].moved(0, positions)
         pinned = ", ".join(f"{name} {version}" for name, version in known.engine.items())
@@ -146,7 +147,7 @@ class LiberoSuite(Suite):
             )
         except (OSError, ValueError) as error:
             raise MissingAssetsError(
-                f"{task} cannot be built from {self.asset_root()} ({_first_line(error)}); run "
+                f"{task} cannot be built from {self.asset_root()} ({first_line(error)}); run "
                 f"`vla-bench assets {self.card.name}`"
             ) from None
 
@@ -162,7 +163,3 @@ def _check(card: SuiteCard) -> None:
             f"suite.render_size={size} without suite.resize: the cameras of {card.name} are "
             f"{next(iter(card.cameras.values()))}"
         )
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

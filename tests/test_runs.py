@@ -201,9 +201,13 @@ def test_a_crashing_simulator_is_a_harness_error_and_is_retried(tmp_path, vla_be
         (("--weights", "best"), "policy walker takes no weights"),
         (("--input-control", "blank"), "Invalid value for '--input-control'"),
         (("--set", "skil=1"), "did you mean 'skill'?"),
-        (("--set", "fault=size"), "plan returned shape (1, 4, 3), expected (1, 4, 2)"),
         (("--episodes", "many"), "Invalid value for '--episodes'"),
-        (("--workers", "4"), "use --workers 0"),
+        (("--workers", "-1"), "--workers -1: expected a number of processes"),
+        (("--ray-address", "auto"), "says where workers run; add --workers 2"),
+        (("--workers", "1", "--step-timeout", "0"), "--step-timeout 0: expected seconds"),
+        (("--replicas", "1"), "policy servers need workers; add --workers 2"),
+        (("--workers", "1", "--replicas", "-1"), "--replicas -1: expected a number"),
+        (("--workers", "1", "--ray-address", "127.0.0.1:1"), "no Ray cluster at 127.0.0.1:1"),
     ],
 )
 def test_a_mistake_is_one_line_and_runs_nothing(tmp_path, vla_bench, change, said):

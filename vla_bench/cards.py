@@ -9,7 +9,15 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from vla_bench.errors import UserError, nearest
@@ -48,6 +56,33 @@ class PolicyInputs(_Table):
     """Entries that no robot's sensors give (object and goal poses) and their sizes."""
 
 
+class Resources(_Table):
+    """What one process needs of a machine, in Ray's terms; changes no result."""
+
+    cpus: float = Field(1, ge=0)
+    """Cores."""
+    gpus: float = Field(0, ge=0)
+    """GPUs; a fraction lets several processes share one."""
+    memory_gb: float = Field(0, ge=0)
+    """Memory to reserve (GiB); 0 reserves none."""
+    node: str = ""
+    """Name of a custom Ray resource: only nodes started with it are used; empty for any node."""
+
+
+class WorkerResources(Resources):
+    """What one worker that simulates needs."""
+
+    environments: PositiveInt = 2
+    """Environments that a worker steps in turn while others wait for a policy server."""
+
+
+class PolicyResources(Resources):
+    """What one copy of a policy needs."""
+
+    replicas: NonNegativeInt = 0
+    """Policy servers that plan for all workers; 0 gives every worker a policy of its own."""
+
+
 class Named(_Table):
     """A table in a file of its own, found by the file's name."""
 
@@ -63,8 +98,8 @@ class Named(_Table):
 
     @property
     def digest(self) -> str:
-        """Identity of the content, overrides included."""
-        return digest(self.model_dump(mode="json", exclude={"path"}))
+        """Identity of the content, overrides included; what changes no result is left out."""
+        return digest(self.model_dump(mode="json", exclude={"path", "resources"}))
 
     def portable(self) -> Self:
         """A copy without this machine's path."""
@@ -138,6 +173,8 @@ class PolicyCard(Card):
     """What its actions mean."""
     suites: list[str] = []
     """Suites it can be run on; empty means any."""
+    resources: PolicyResources = PolicyResources()
+    """What one copy of the policy needs."""
 
     def override(self, settings: Mapping[str, str]) -> Self:
         """A copy with some options replaced; `temporal_ensembling` is one (a number, or `off`)."""
@@ -223,6 +260,8 @@ class SuiteCard(Card):
     """The tasks by name."""
     protocols: dict[str, Protocol] = {}
     """Published ways to evaluate on the suite; the option `protocol` names the one that is followed."""
+    resources: WorkerResources = WorkerResources()
+    """What one worker needs."""
 
     def suite_of(self, task: str) -> str:
         """The suite that a task's items belong to: this one, or the part that the task is taken from."""

@@ -71,7 +71,20 @@ def run(
     horizon: Annotated[
         int | None, typer.Option(help="Execution horizon H: actions played of each chunk.")
     ] = None,
-    workers: Annotated[int, typer.Option(help="0 runs inline, in this process.")] = 0,
+    workers: Annotated[
+        int, typer.Option(help="Processes that simulate, on Ray; 0 runs in this one.")
+    ] = 0,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(help="Ray cluster, or auto; one is started here if left out."),
+    ] = None,
+    replicas: Annotated[
+        int | None,
+        typer.Option(help="Policy servers that plan for all workers; 0: one policy per worker."),
+    ] = None,
+    step_timeout: Annotated[
+        float, typer.Option(help="Seconds that one call of simulator or policy may take.")
+    ] = 120.0,
     batch: Annotated[int, typer.Option(help="Episodes played at a time and planned together.")] = 1,
     settings: Annotated[
         list[str] | None,
@@ -90,10 +103,9 @@ def run(
     ] = False,
 ) -> None:
     """Runs a policy on a suite, or resumes such a run."""
-    from vla_bench import progress, runs
+    from vla_bench import interrupts, progress, runs
+    from vla_bench.execution import parallel
 
-    if workers != 0:
-        raise UserError(f"--workers {workers}: only the inline executor is there; use --workers 0")
     planned = runs.plan_run(
         runs.RunSpec(
             policy=policy,
@@ -104,6 +116,8 @@ def run(
             seed=seed,
             horizon=horizon,
             batch=batch,
+            parallel=parallel.chosen(workers, ray_address, step_timeout),
+            replicas=replicas,
             input_control=input_control.value,
             options=_pairs(settings or []),
             weights=weights,
@@ -115,8 +129,13 @@ def run(
     console.print(
         f"{len(planned.items)} episodes, run folder {planned.folder.path}", soft_wrap=True
     )
-    with progress.shown(len(planned.items), console) as on_record:
-        records = runs.execute(planned, on_record)
+    with (
+        progress.shown(len(planned.items), console) as shown,
+        interrupts.deferred(shown.on_interrupt) as stopping,
+    ):
+        records = runs.execute(planned, shown.on_record, shown.on_status, stopping)
+    if stopping() and len(records) < len(planned.items):
+        raise KeyboardInterrupt
     _show(planned.folder.path)
     if any(record.reason == "harness_error" for record in records):
         console.print("some episodes failed in the harness: run the same command to retry them")

@@ -22,6 +22,10 @@ class PolicyError(Exception):
     """A policy broke its contract during an episode; the episode is recorded as `policy_error`."""
 
 
+class PlanLost(Exception):
+    """A plan that was asked for will not come; the episode has to begin again."""
+
+
 def first_line(error: Exception) -> str:
     """What an error says, without what follows its first line; its kind if it says nothing."""
     return next(iter(str(error).splitlines()), type(error).__name__)

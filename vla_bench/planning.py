@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla_bench.chunks import ChunkPlayer
-from vla_bench.errors import PolicyError, UserError
+from vla_bench.errors import PlanLost, PolicyError, UserError
 from vla_bench.policies.base import Observation, Policy
 
 
@@ -27,8 +27,10 @@ class PlannedChunk:
     """The episode's share of the call's CPU time (s)."""
 
 
-Answer = PlannedChunk | PolicyError
+Answer = PlannedChunk | PolicyError | PlanLost
 """What an episode is told when it asks for a plan."""
+LARGEST = 1e6
+"""No action is larger in any unit; what lies within but outside the action space is clipped."""
 
 
 def plan_chunks(policy: Policy, observations: Sequence[Observation]) -> Sequence[Answer]:
@@ -39,19 +41,17 @@ def plan_chunks(policy: Policy, observations: Sequence[Observation]) -> Sequence
         observations: One per episode, at least one.
 
     Returns:
-        One answer per observation. An exception in `plan` is the answer to all of them.
-
-    Raises:
-        UserError: The result has the wrong shape: no episode of this policy could be right.
+        One answer per observation. An exception in `plan`, or a result of the wrong shape, is the answer
+        to all of them.
     """
     wall, cpu, count = time.perf_counter(), time.process_time(), len(observations)
     try:
         with contract():
             # A copy: the policy may fill the same buffer again while this chunk is being played.
             chunks = np.array(policy.plan(observations), dtype=np.float32)
+        _check_shape(policy, "plan", chunks, (count, policy.card.chunk_length, policy.action_size))
     except PolicyError as error:
         return [error] * count
-    _check_shape(policy, "plan", chunks, (count, policy.card.chunk_length, policy.action_size))
     wall_s, cpu_s = (time.perf_counter() - wall) / count, (time.process_time() - cpu) / count
     return [PlannedChunk(chunk, wall_s, cpu_s) for chunk in chunks]
 
@@ -68,8 +68,8 @@ def next_action(
         step: Control steps played so far.
 
     Raises:
-        PolicyError: An entry is not finite, or `correct` raised an exception.
-        UserError: The corrected action has the wrong shape.
+        PolicyError: The action has the wrong shape or entries that no action has, or `correct` raised an
+            exception.
     """
     action = chunks.action(step)
     if policy.corrects:
@@ -80,6 +80,11 @@ def next_action(
         raise PolicyError(
             f"action at step {step} is not finite: entries {_positions(~np.isfinite(action))}"
         )
+    huge = np.abs(action) > LARGEST
+    if np.any(huge):
+        raise PolicyError(
+            f"action at step {step} is beyond {LARGEST:g}: entries {_positions(huge)}"
+        )
     return action
 
 
@@ -88,7 +93,7 @@ def contract() -> Iterator[None]:
     """An exception inside a policy ends the episode, not the run."""
     try:
         yield
-    except (UserError, PolicyError):
+    except (UserError, PolicyError, PlanLost):
         raise
     except Exception as error:
         raise PolicyError(f"{type(error).__name__}: {error}") from error
@@ -98,7 +103,7 @@ def _check_shape(
     policy: Policy, method: str, array: NDArray[np.float32], expected: tuple[int, ...]
 ) -> None:
     if array.shape != expected:
-        raise UserError(
+        raise PolicyError(
             f"policy {policy.card.name}: {method} returned shape {array.shape}, expected {expected}; "
             f"mend {policy.card.adapter}, or chunk_length and action on its card"
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,12 +11,41 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from vla_bench.records import EpisodeRecord
-from vla_bench.runs import OnRecord
+
+ON_CTRL_C = "finishing the episodes under way; Ctrl-C again stops at once"
+STATUS_EVERY_S = 30.0
+"""Between two lines that say how the workers are getting on."""
+
+
+class Shown(ABC):
+    """What is told how a run is getting on."""
+
+    def __init__(self) -> None:
+        self.played = 0
+        self.successes = 0
+
+    def on_record(self, record: EpisodeRecord) -> None:
+        """Counts and shows one record."""
+        self.played += 1
+        self.successes += record.success
+        self.show(record)
+
+    @abstractmethod
+    def show(self, record: EpisodeRecord) -> None:
+        """Shows one record."""
+
+    @abstractmethod
+    def on_status(self, status: str) -> None:
+        """Shows how workers and policy servers are getting on."""
+
+    @abstractmethod
+    def on_interrupt(self) -> None:
+        """Says what the first Ctrl-C does."""
 
 
 @contextmanager
-def shown(total: int, console: Console) -> Iterator[OnRecord]:
-    """Yields a function to be called with every record.
+def shown(total: int, console: Console) -> Iterator[Shown]:
+    """Yields what is to be told of every record.
 
     Args:
         total: Number of episodes of the run.
@@ -22,9 +53,9 @@ def shown(total: int, console: Console) -> Iterator[OnRecord]:
     """
     if console.is_terminal:
         with _bar(console) as progress:
-            yield _on_terminal(progress, total)
+            yield _Bar(progress, total)
     else:
-        yield _in_lines(total, console)
+        yield _Lines(total, console)
 
 
 def _bar(console: Console) -> Progress:
@@ -33,45 +64,49 @@ def _bar(console: Console) -> Progress:
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[status]}"),
         console=console,
     )
 
 
-def _on_terminal(progress: Progress, total: int) -> OnRecord:
-    bar = progress.add_task("starting", total=total)
-    counts = _Counts()
+class _Bar(Shown):
+    def __init__(self, progress: Progress, total: int) -> None:
+        super().__init__()
+        self.progress = progress
+        self.bar = progress.add_task("starting", total=total, status="")
 
-    def on_record(record: EpisodeRecord) -> None:
-        counts.add(record)
-        progress.update(bar, advance=1, description=f"{record.task}  {counts}")
+    def show(self, record: EpisodeRecord) -> None:
+        counts = f"{self.successes}/{self.played} succeeded"
+        self.progress.update(self.bar, advance=1, description=f"{record.task}  {counts}")
 
-    return on_record
+    def on_status(self, status: str) -> None:
+        self.progress.update(self.bar, status=status)
+
+    def on_interrupt(self) -> None:
+        self.progress.update(self.bar, status=ON_CTRL_C)
 
 
-def _in_lines(total: int, console: Console) -> OnRecord:
-    counts = _Counts()
+class _Lines(Shown):
+    def __init__(self, total: int, console: Console) -> None:
+        super().__init__()
+        self.total = total
+        self.console = console
+        self.told = 0.0
 
-    def on_record(record: EpisodeRecord) -> None:
-        counts.add(record)
+    def show(self, record: EpisodeRecord) -> None:
         cause = f"  {record.error}" if record.error else ""
-        console.print(
-            f"{counts.total}/{total}  {record.task} {record.trial}/{record.index}  {record.reason} "
-            f"after {record.steps} steps, {record.wall_s:.1f} s{cause}",
-            highlight=False,
-            soft_wrap=True,
+        self._print(
+            f"{self.played}/{self.total}  {record.task} {record.trial}/{record.index}  {record.reason} "
+            f"after {record.steps} steps, {record.wall_s:.1f} s{cause}"
         )
 
-    return on_record
+    def on_status(self, status: str) -> None:
+        if time.monotonic() > self.told + STATUS_EVERY_S:
+            self.told = time.monotonic()
+            self._print(status)
 
+    def on_interrupt(self) -> None:
+        self._print(ON_CTRL_C)
 
-class _Counts:
-    def __init__(self) -> None:
-        self.total = 0
-        self.successes = 0
-
-    def add(self, record: EpisodeRecord) -> None:
-        self.total += 1
-        self.successes += record.success
-
-    def __str__(self) -> str:
-        return f"{self.successes}/{self.total} succeeded"
+    def _print(self, line: str) -> None:
+        self.console.print(line, highlight=False, soft_wrap=True)

@@ -105,6 +105,11 @@ class EpisodeRecord(BaseModel):
             error=cause,
         )
 
+    @property
+    def digest(self) -> str:
+        """Digest of the item."""
+        return self.item
+
     def outcome(self) -> dict[str, Any]:
         """All fields but the times: what two runs of the same item must agree on."""
         return self.model_dump(exclude=set(TIMES))
@@ -294,6 +299,18 @@ class RunFolder:
             if record.item not in records or records[record.item].reason == "harness_error":
                 records[record.item] = record
         return list(records.values())
+
+    def add_video(self, name: str, film: bytes) -> None:
+        """Keeps a video that was made elsewhere.
+
+        Raises:
+            UserError: The disk is full or the folder cannot be written.
+        """
+        path = self.videos / name
+        with _writing(path):
+            path.parent.mkdir(exist_ok=True)
+            path.with_name(f".{name}").write_bytes(film)
+            path.with_name(f".{name}").replace(path)
 
     def video(self, item: WorkItem) -> Path:
         """Where the video of an item goes."""

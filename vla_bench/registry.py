@@ -51,9 +51,17 @@ def prepare_card(card: PolicyCard, suite: SuiteCard) -> PolicyCard:
         ) from None
 
 
-def make_policy(card: PolicyCard, suite: SuiteCard) -> Policy:
-    """The policy that a card declares, for one suite; `prepare_card` completes the card first."""
-    return _policy_class(card)(card, suite)
+def make_policy(card: PolicyCard, suite: SuiteCard, batch: int = 1) -> Policy:
+    """The policy that a card declares, for one suite; `prepare_card` completes the card first.
+
+    Args:
+        card: The policy's card.
+        suite: Card of the suite.
+        batch: Episodes that the run plans together; see `Policy.batch`.
+    """
+    policy = _policy_class(card)(card, suite)
+    policy.batch = batch
+    return policy
 
 
 def _policy_class(card: PolicyCard) -> type[Policy]:

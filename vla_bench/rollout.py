@@ -49,7 +49,6 @@ def play(
         The record. A policy that breaks its contract ends the episode as `policy_error`.
 
     Raises:
-        UserError: A chunk has the wrong shape: no episode of this policy could be right.
         Exception: Whatever the simulator raises; the executor retries the item.
     """
     episode = rollout(env, policy, item, settings, frame_sink)
@@ -89,7 +88,7 @@ def rollout(
         The record. A policy that breaks its contract ends the episode as `policy_error`.
 
     Raises:
-        UserError: An action has the wrong shape: no episode of this policy could be right.
+        PlanLost: It was sent as the answer.
         Exception: Whatever the simulator raises.
     """
     episode = _Episode(env, policy, item, settings, frame_sink)
@@ -152,7 +151,7 @@ class _Episode:
         self.clock.pause()
         answer = yield observation
         self.clock.resume()
-        if isinstance(answer, PolicyError):
+        if isinstance(answer, Exception):
             raise answer
         self.clock.add("policy_s", answer.wall_s)
         self.clock.add("wall_s", answer.wall_s)

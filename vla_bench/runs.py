@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vla_bench import input_controls
 from vla_bench.cards import PolicyCard, SuiteCard, load_card
 from vla_bench.compatibility import mismatches
 from vla_bench.errors import MismatchError, UserError, nearest
-from vla_bench.execution.inline import InlineExecutor
+from vla_bench.execution.inline import InlineExecutor, Stopping, never
+from vla_bench.execution.parallel import OnStatus, Parallel
 from vla_bench.execution.slot import VideoChoice
 from vla_bench.input_controls import InputControl
 from vla_bench.items import WorkItem
@@ -19,6 +22,9 @@ from vla_bench.records import EpisodeRecord, RunFolder, RunManifest
 from vla_bench.registry import make_policy, make_suite, prepare_card
 from vla_bench.settings import Settings
 from vla_bench.suites.base import Suite
+
+if TYPE_CHECKING:
+    from vla_bench.execution.ray_executor import RayExecutor
 
 OnRecord = Callable[[EpisodeRecord], None]
 
@@ -43,6 +49,10 @@ class RunSpec:
     """Execution horizon H; None for the policy card's."""
     batch: int = 1
     """Episodes of one task that are played at a time and planned together."""
+    parallel: Parallel | None = None
+    """How the run is spread over processes; None runs it in this one."""
+    replicas: int | None = None
+    """Policy servers; None for the policy card's number."""
     input_control: InputControl = "none"
     """What to do to the policy's inputs, to ask whether it reads them."""
     weights: str | None = None
@@ -66,6 +76,7 @@ class PlannedRun:
     items: Sequence[WorkItem]
     folder: RunFolder
     video: VideoChoice
+    parallel: Parallel | None = None
 
 
 def plan_run(spec: RunSpec) -> PlannedRun:
@@ -77,6 +88,7 @@ def plan_run(spec: RunSpec) -> PlannedRun:
     if spec.batch < 1:
         raise UserError(f"--batch {spec.batch}: expected a number of episodes; use --batch 1")
     policy, suite_card = _cards(spec)
+    policy = _with_replicas(policy, spec)
     tasks = _tasks(spec.tasks, suite_card)
     input_controls.check(spec.input_control, suite_card, tasks)
     policy = prepare_card(policy, suite_card)
@@ -105,7 +117,7 @@ def plan_run(spec: RunSpec) -> PlannedRun:
         hardware=hardware(),
     )
     folder = RunFolder(spec.out or _default_folder(manifest))
-    return PlannedRun(suite, manifest, items, folder, spec.video)
+    return PlannedRun(suite, manifest, items, folder, spec.video, spec.parallel)
 
 
 def _refuse(found: Sequence[str], spec: RunSpec) -> None:
@@ -113,41 +125,57 @@ def _refuse(found: Sequence[str], spec: RunSpec) -> None:
         raise MismatchError("; ".join(found) + " (or pass --allow-mismatch)")
 
 
-def execute(run: PlannedRun, on_record: OnRecord | None = None) -> list[EpisodeRecord]:
+def execute(
+    run: PlannedRun,
+    on_record: OnRecord | None = None,
+    on_status: OnStatus | None = None,
+    stopping: Stopping = never,
+) -> list[EpisodeRecord]:
     """Plays the items that the run folder does not hold yet.
 
     Args:
         run: A planned run.
         on_record: Called with each record, those of an earlier start included.
+        on_status: Told now and then how a run on several processes is getting on.
+        stopping: Asked before each item; once it says yes, those under way are finished, and no more.
 
     Returns:
-        The records of all items of the run, in the order of the items.
+        The records of all items of the run that there are, in the order of the items.
     """
     wanted = {item.digest: item for item in run.items}
     with run.folder as folder:
         folder.open_run(run.manifest, run.items)
         folder.repair()
-        done = {r.item: r for r in folder.records() if r.item in wanted}
-        for record in done.values():
-            if record.reason != "harness_error" and on_record is not None:
-                on_record(record)
-        left = [i for i in run.items if i.digest not in done or _retried(done[i.digest])]
-        if left:
-            policy = make_policy(run.manifest.policy, run.manifest.suite)
-            settings = Settings.of(run.manifest)
-            executor = InlineExecutor(
-                run.suite, policy, settings, folder, run.video, run.manifest.batch
-            )
-            for record in executor.run(left):
-                folder.append(record)
-                done[record.item] = record
+        done = set()
+        for record in folder.records():
+            if record.item in wanted and record.reason != "harness_error":
+                done.add(record.item)
                 if on_record is not None:
                     on_record(record)
-    return [done[digest] for digest in wanted]
+        left = [item for digest, item in wanted.items() if digest not in done]
+        if left:
+            executor = _executor(run, folder, on_status, stopping)
+            # Closed at once when this run is broken off: its processes end with it.
+            with closing(executor.run(left)) as records:
+                for record in records:
+                    folder.append(record)
+                    if on_record is not None:
+                        on_record(record)
+        played = {record.item: record for record in folder.records()}
+    return [played[digest] for digest in wanted if digest in played]
 
 
-def _retried(record: EpisodeRecord) -> bool:
-    return record.reason == "harness_error"
+def _executor(
+    run: PlannedRun, folder: RunFolder, on_status: OnStatus | None, stopping: Stopping
+) -> InlineExecutor | RayExecutor:
+    if run.parallel is not None:
+        from vla_bench.execution.ray_executor import RayExecutor
+
+        return RayExecutor(run.manifest, run.parallel, folder, run.video, stopping, on_status)
+    manifest = run.manifest
+    policy = make_policy(manifest.policy, manifest.suite, manifest.batch)
+    settings = Settings.of(manifest)
+    return InlineExecutor(run.suite, policy, settings, folder, run.video, manifest.batch, stopping)
 
 
 def _cards(spec: RunSpec) -> tuple[PolicyCard, SuiteCard]:
@@ -164,6 +192,16 @@ def _cards(spec: RunSpec) -> tuple[PolicyCard, SuiteCard]:
             raise UserError(f"policy {policy.name} takes no weights; leave --weights out")
         of_policy["weights"] = spec.weights
     return policy.override(of_policy), suite.override(of_suite)
+
+
+def _with_replicas(policy: PolicyCard, spec: RunSpec) -> PolicyCard:
+    replicas = policy.resources.replicas if spec.replicas is None else spec.replicas
+    if replicas < 0:
+        raise UserError(f"--replicas {replicas}: expected a number of policy servers, 0 for none")
+    if spec.replicas and spec.parallel is None:
+        raise UserError(f"--replicas {replicas}: policy servers need workers; add --workers 2")
+    resources = policy.resources.model_copy(update={"replicas": replicas})
+    return policy.model_copy(update={"resources": resources})
 
 
 def _horizon(wanted: int | None, policy: PolicyCard) -> int:

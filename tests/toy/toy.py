@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +13,14 @@ import numpy as np
 
 from vla_bench import Policy, Suite, SuiteEnv
 from vla_bench.items import digest
+
+
+def hang():
+    time.sleep(1000)
+
+
+def segfault():
+    ctypes.string_at(0)
 
 
 class LineEnv(SuiteEnv):
@@ -34,10 +44,19 @@ class LineEnv(SuiteEnv):
         self.position, self.distance = 0.0, float(item.initial_state["distance"])
 
     def advance(self, action):
-        if os.environ.get("TOY_CRASH") == "always":
-            raise RuntimeError("the simulator fell over")
+        self._fault()
         self.position += float(np.clip(action[0], -1, 1))
         return self.position >= self.distance
+
+    def _fault(self):
+        """What happens to the simulator in the middle of an episode: TOY_CRASH=HOW or HOW@DISTANCE."""
+        how, _, where = os.environ.get("TOY_CRASH", "").partition("@")
+        if not how or (where and self.distance != float(where)):
+            return
+        if how == "always":
+            raise RuntimeError("the simulator fell over")
+        if self.position > 0.5:
+            {"segfault": segfault, "hang": hang, "exit": lambda: os._exit(7)}[how]()
 
     def status(self):
         overshot = self.position - self.distance
@@ -89,8 +108,6 @@ class Walker(Policy):
     def reset(self, item):
         self.walks[item.digest] = item.generator("skill").random() < self.card.options["skill"]
         if os.environ.get("TOY_PAUSE"):
-            import time
-
             time.sleep(float(os.environ["TOY_PAUSE"]))
 
     def plan(self, observations):
@@ -99,6 +116,10 @@ class Walker(Policy):
         chunk = np.zeros((len(observations), self.card.chunk_length, size), np.float32)
         for row, observation in zip(chunk, observations, strict=True):
             row[:, 0] = 0.5 * self.walks[observation.item.digest]
+        if fault == "hang":
+            hang()
+        if fault == "huge":
+            chunk[:, 0, 0] = 1e9
         if fault == "nan":
             chunk[:, 1, 1] = np.nan
         if fault == "exception":

@@ -45,9 +45,12 @@ class Policy(ABC):
     Attributes:
         correction_images: Whether `correct` reads images. If not, nothing is rendered for it: at steps
             where no plan is due, the observation's `images` is empty.
+        batch: Episodes that the run plans together, at most. A policy whose last bits depend on the size
+            of its forward pass always makes one of this size, so that it does not matter who is in it.
     """
 
     correction_images: bool = True
+    batch: int = 1
 
     @classmethod
     def prepare(cls, card: PolicyCard, suite: SuiteCard) -> PolicyCard:

@@ -88,18 +88,20 @@ class LearnedPolicy(Policy):
 
     def plan(self, observations: Sequence[Observation]) -> ActionChunks:
         """One forward pass; the noise of each chunk is drawn from its item and step alone."""
+        # Sums are rounded otherwise in a pass of another size: the last observation fills it up.
+        padded = [*observations, *[observations[-1]] * (self.batch - len(observations))]
         chunks, pooled = self.model.plan(
-            self._images(observations),
-            [observation.instruction for observation in observations],
-            self._state(observations),
-            self._noise(observations),
+            self._images(padded),
+            [observation.instruction for observation in padded],
+            self._state(padded),
+            self._noise(padded),
             self.sampling,
         )
         if self.residual is not None:
-            for observation, context in zip(observations, pooled, strict=True):
+            for observation, context in zip(padded, pooled, strict=True):
                 self._pooled[observation.item.digest] = context
         planned: ActionChunks = self.actions.inverse(chunks).float().cpu().numpy()
-        return planned
+        return planned[: len(observations)]
 
     @torch.no_grad()
     def correct(

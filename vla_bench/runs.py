@@ -9,6 +9,7 @@ from pathlib import Path
 from vla_bench import input_controls
 from vla_bench.cards import PolicyCard, SuiteCard, load_card
 from vla_bench.compatibility import mismatches
+from vla_bench.delays import find_delay
 from vla_bench.errors import MismatchError, UserError, nearest
 from vla_bench.execution.inline import InlineExecutor
 from vla_bench.execution.slot import VideoChoice
@@ -43,6 +44,8 @@ class RunSpec:
     """Execution horizon H; None for the policy card's."""
     batch: int = 1
     """Episodes of one task that are played at a time and planned together."""
+    delay: int | str = 0
+    """Reaction delay in control steps, or `measured:DEVICE`."""
     input_control: InputControl = "none"
     """What to do to the policy's inputs, to ask whether it reads them."""
     weights: str | None = None
@@ -81,6 +84,7 @@ def plan_run(spec: RunSpec) -> PlannedRun:
     input_controls.check(spec.input_control, suite_card, tasks)
     policy = prepare_card(policy, suite_card)
     horizon = _horizon(spec.horizon, policy)
+    delay = find_delay(spec.delay, policy, suite_card)
     found = mismatches(policy, suite_card)
     _refuse(found, spec)
     suite = make_suite(suite_card)
@@ -98,6 +102,8 @@ def plan_run(spec: RunSpec) -> PlannedRun:
         seed=spec.seed,
         horizon=horizon,
         batch=spec.batch,
+        delay=delay.steps,
+        latency=delay.latency,
         input_control=spec.input_control,
         items={},
         mismatches=found,

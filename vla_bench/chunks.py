@@ -38,11 +38,12 @@ class ChunkPlayer:
         self.delay = delay
         self._chunks: list[tuple[int, Chunk]] = []
         self._asked: int | None = None
-        self._next = 0
 
     def due(self, step: int) -> bool:
         """Whether a chunk has to be planned from the observation at this step."""
-        return self._asked is None and step >= self._next
+        if self._asked is not None:
+            return False
+        return not self._chunks or step >= self._chunks[-1][0] + self.horizon
 
     def ask(self, step: int) -> None:
         """Notes that a chunk is being planned from the observation at a step."""
@@ -59,7 +60,7 @@ class ChunkPlayer:
         start = available - min(self.delay, self._unplayed(self._asked))
         kept = self._chunks if self.ensembling is not None else []
         self._chunks = [(s, c) for s, c in kept if available < s + len(c)] + [(start, chunk)]
-        self._asked, self._next = None, max(available, start + self.horizon)
+        self._asked = None
 
     def _unplayed(self, step: int) -> int:
         """Actions of the latest chunk for this step and later ones."""

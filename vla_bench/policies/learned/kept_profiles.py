@@ -64,7 +64,7 @@ def find_profile(device: str, policy: PolicyCard, suite: SuiteCard) -> Profile:
         f"--delay measured:{device}: looked in {FOLDER} for "
         f"{_described(policy.name, *wanted, device)}; found "
         + ("; ".join(map(_what, others)) or f"no profile of {policy.name}")
-        + f". Make it there with `{_command(device, policy, suite)}`"
+        + f". Make it on that device with `{_command(device, policy, suite)}`"
     )
 
 

@@ -134,6 +134,14 @@ def test_a_whole_chunk_and_a_delay_is_stop_and_think(length, delay):
         assert action == (None if k < 0 else [1000 * (step // period) * period + k])
 
 
+@given(settings)
+def test_a_chunk_long_enough_leaves_no_pause_but_the_first(setting):
+    length, horizon, delay = setting
+    actions, _ = played(ChunkPlayer(horizon, delay=delay), distinct(length), 100)
+    enough = max(horizon, delay) + delay <= length
+    assert (None not in actions[delay:]) == (enough or delay == 0)
+
+
 @given(settings.filter(lambda setting: setting[2] >= setting[0]))
 def test_a_delay_beyond_the_chunk_leaves_pauses_and_no_chunk_unplayed(setting):
     length, horizon, delay = setting

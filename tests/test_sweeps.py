@@ -14,7 +14,7 @@ from vla_bench.cards import find_cards, load_card
 from vla_bench.errors import UserError
 from vla_bench.sweeps import Arm, Claim, Flags, Sweep, choose, plan_sweep
 
-STUDIES = ("horizon", "denoising-steps", "residual", "anchors", "truncation")
+STUDIES = ("horizon", "denoising-steps", "residual", "anchors", "truncation", "delay")
 
 
 def sweep(**changes):

@@ -86,6 +86,9 @@ def run(
         float, typer.Option(help="Seconds that one call of simulator or policy may take.")
     ] = 120.0,
     batch: Annotated[int, typer.Option(help="Episodes played at a time and planned together.")] = 1,
+    delay: Annotated[
+        str, typer.Option(help="Control steps from observation to chunk, or measured:DEVICE.")
+    ] = "0",
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", help="key=value overrides an option of the policy's card."),
@@ -118,6 +121,7 @@ def run(
             batch=batch,
             parallel=parallel.chosen(workers, ray_address, step_timeout),
             replicas=replicas,
+            delay=delay,
             input_control=input_control.value,
             options=_pairs(settings or []),
             weights=weights,
@@ -300,9 +304,12 @@ def sweep(
     ] = None,
     suite: Annotated[str | None, typer.Option(help="On this suite.")] = None,
     option: Annotated[
-        str | None, typer.Option(help="horizon, batch, a policy option, or suite.OPTION.")
+        str | None, typer.Option(help="horizon, batch, delay, a policy option, or suite.OPTION.")
     ] = None,
     values: Annotated[str, typer.Option(help="Comma-separated values of the option.")] = "",
+    delay: Annotated[
+        str, typer.Option(help="Reaction delays, e.g. 0,1,2; short for --option delay --values.")
+    ] = "",
     tasks: Annotated[str, typer.Option(help="Comma-separated tasks; all if left out.")] = "",
     episodes: Annotated[int | None, typer.Option(help="Episodes per task and trial.")] = None,
     trials: Annotated[int | None, typer.Option(help="Trials per task.")] = None,
@@ -335,7 +342,7 @@ def sweep(
         options=_pairs(settings or []),
         weights=weights,
     )
-    chosen = sweeps.choose(names or [], flags, quick=quick)
+    chosen = sweeps.choose(*sweeps.with_delays(names or [], flags, delay), quick=quick)
     plans = [sweeps.plan_sweep(sweep) for sweep in chosen]
     sweeps.run_sweeps(
         plans,
@@ -399,7 +406,7 @@ def profile(
         str | None, typer.Option(help="Name of a suite; ms-hab-mini, at full size ms-hab.")
     ] = None,
     weights: Annotated[
-        str | None, typer.Option(help="Checkpoint; the recipe with random weights if left out.")
+        str | None, typer.Option(help="Checkpoint; a run's, or else random weights, if left out.")
     ] = None,
     full_size: Annotated[
         bool, typer.Option("--full-size", help="The recipe with the full-size backbone.")
@@ -416,6 +423,7 @@ def profile(
     from vla_bench.reports import costs
 
     try:
+        from vla_bench.policies.learned.kept_profiles import keep_profile
         from vla_bench.policies.learned.profile import profile_policy
         from vla_bench.policies.learned.subject import ProfileSpec
     except ModuleNotFoundError as error:
@@ -437,6 +445,8 @@ def profile(
         console.print(table)
     if json is not None:
         json.write_text(measured.model_dump_json(indent=1) + "\n")
+    if kept := keep_profile(measured):
+        console.print(f"kept for `--delay measured:DEVICE`: {kept}", soft_wrap=True)
 
 
 @app.command()

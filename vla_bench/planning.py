@@ -61,6 +61,8 @@ def next_action(
 ) -> NDArray[np.float32]:
     """The action to play at a step, corrected if the policy does so; finite float32 (action size,).
 
+    Zeros, not corrected, where the robot holds because it has no action left.
+
     Args:
         policy: The policy.
         chunks: The chunks planned so far.
@@ -72,9 +74,11 @@ def next_action(
             exception.
     """
     action = chunks.action(step)
+    if action is None:
+        return np.zeros(policy.action_size, np.float32)
     if policy.corrects:
         with contract():
-            action = np.asarray(policy.correct(observation, action, chunks.age(step)), np.float32)
+            action = np.asarray(policy.correct(observation, action, chunks.index(step)), np.float32)
         _check_shape(policy, "correct", action, (policy.action_size,))
     if not np.all(np.isfinite(action)):
         raise PolicyError(

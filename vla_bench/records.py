@@ -14,6 +14,7 @@ from filelock import BaseFileLock
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vla_bench.cards import PolicyCard, SuiteCard
+from vla_bench.delays import Latency
 from vla_bench.errors import UserError
 from vla_bench.input_controls import InputControl
 from vla_bench.items import WorkItem, digest, group_by_task, items_digest
@@ -130,6 +131,10 @@ class RunManifest(BaseModel):
     """Execution horizon H."""
     batch: int = 1
     """Episodes planned together; float results may differ in the last bits between batch sizes."""
+    delay: int = 0
+    """Reaction delay D: control steps from an observation to the chunk planned from it."""
+    latency: Latency | None = None
+    """The measurement that the delay was made from: `ms` and `device`; null if it was given in steps."""
     input_control: InputControl = "none"
     """What was done to the policy's inputs, to ask whether it reads them."""
     items: dict[str, str]
@@ -152,6 +157,7 @@ class RunManifest(BaseModel):
                 "batch": self.batch,
                 "input_control": self.input_control,
                 "engine": self.engine,
+                **({"delay": self.delay} if self.delay else {}),
             }
         )
 
@@ -358,6 +364,7 @@ def _difference(old: RunManifest, new: RunManifest) -> str:
         ("seed", old.seed, new.seed),
         ("horizon", old.horizon, new.horizon),
         ("batch", old.batch, new.batch),
+        ("delay", old.delay, new.delay),
         ("input control", old.input_control, new.input_control),
         ("policy card", old.policy.digest, new.policy.digest),
         ("suite card", old.suite.digest, new.suite.digest),

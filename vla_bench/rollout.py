@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 from collections.abc import Callable, Generator, Mapping
@@ -120,6 +121,8 @@ class _Episode:
     def __post_init__(self) -> None:
         self.clock = Clock()
         self.states, self.actions = hashlib.sha256(), hashlib.sha256()
+        settings = self.settings
+        self.chunks = ChunkPlayer(settings.horizon, settings.temporal_ensembling, settings.delay)
 
     def begin(self) -> None:
         """Sets up the world."""
@@ -133,19 +136,33 @@ class _Episode:
         settings, policy = self.settings, self.policy
         with self.clock("policy_s"), contract():
             policy.reset(self.item)
-        chunks = ChunkPlayer(settings.horizon, settings.temporal_ensembling)
+        chunks = self.chunks
         limit = settings.max_steps or self.env.max_steps
         while self.steps < limit:
+            yield from self._arrival()
             due = chunks.due(self.steps)
             if due or policy.corrects or settings.observe_every_step:
                 observation = self._observe(images=due or policy.correction_images)
             if due:
-                chunks.add(self.steps, (yield from self._planned(observation)))
+                self._ask(observation)
+                yield from self._arrival()
             with self.clock("policy_s"):
                 action = next_action(policy, chunks, observation, self.steps)
             self._step(action)
             if self.holds and settings.outcome == "latched":
                 return
+
+    def _ask(self, observation: Observation) -> None:
+        # What is still to be read may not change: an environment may fill the same arrays again.
+        self.asked = copy.deepcopy(observation) if self.settings.delay else observation
+        self.chunks.ask(self.steps)
+
+    def _arrival(self) -> Generator[Observation, Answer, None]:
+        """Plans a chunk when it becomes available, not before: what the policy keeps of the plan for its
+        corrections has to go with the chunk that is played.
+        """
+        if self.chunks.arrives(self.steps):
+            self.chunks.add((yield from self._planned(self.asked)))
 
     def _planned(self, observation: Observation) -> Generator[Observation, Answer, Chunk]:
         self.clock.pause()

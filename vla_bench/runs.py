@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from vla_bench import input_controls
 from vla_bench.cards import PolicyCard, SuiteCard, load_card
 from vla_bench.compatibility import mismatches
+from vla_bench.delays import find_delay
 from vla_bench.errors import MismatchError, UserError, nearest
 from vla_bench.execution.inline import InlineExecutor, Stopping, never
 from vla_bench.execution.parallel import OnStatus, Parallel
@@ -53,6 +54,8 @@ class RunSpec:
     """How the run is spread over processes; None runs it in this one."""
     replicas: int | None = None
     """Policy servers; None for the policy card's number."""
+    delay: int | str = 0
+    """Reaction delay in control steps, or `measured:DEVICE`."""
     input_control: InputControl = "none"
     """What to do to the policy's inputs, to ask whether it reads them."""
     weights: str | None = None
@@ -93,6 +96,7 @@ def plan_run(spec: RunSpec) -> PlannedRun:
     input_controls.check(spec.input_control, suite_card, tasks)
     policy = prepare_card(policy, suite_card)
     horizon = _horizon(spec.horizon, policy)
+    delay = find_delay(spec.delay, policy, suite_card)
     found = mismatches(policy, suite_card)
     _refuse(found, spec)
     suite = make_suite(suite_card)
@@ -110,6 +114,8 @@ def plan_run(spec: RunSpec) -> PlannedRun:
         seed=spec.seed,
         horizon=horizon,
         batch=spec.batch,
+        delay=delay.steps,
+        latency=delay.latency,
         input_control=spec.input_control,
         items={},
         mismatches=found,

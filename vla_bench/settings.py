@@ -24,6 +24,8 @@ class Settings:
     """Observation entries shown to the policy."""
     temporal_ensembling: float | None = None
     """ACT's coefficient m, None for plain chunk execution."""
+    delay: int = 0
+    """Reaction delay D: control steps from an observation to the chunk planned from it."""
     input_control: InputControl = "none"
     """What is done to the policy's inputs."""
     observe_every_step: bool = False
@@ -39,5 +41,6 @@ class Settings:
             outcome=manifest.suite.outcome,
             inputs=policy.inputs,
             temporal_ensembling=policy.temporal_ensembling,
+            delay=manifest.delay,
             input_control=manifest.input_control,
         )

@@ -11,55 +11,48 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from ray.cluster_utils import Cluster
 
-from vla_bench import RunFolder, RunSpec, execute, plan_run
-from vla_bench.execution.parallel import Parallel
+from tests.execution.spread import outcomes, spec
+from vla_bench import RunFolder, execute, plan_run
 
 RUN = ("run", "--policy", "drunkard", "--suite", "line", "--episodes", "6", "--trials", "1")
 
 
-def spec(out, workers=2, timeout=120.0, **changes):
-    parallel = Parallel(workers, step_timeout_s=timeout) if workers else None
-    command = {"policy": "drunkard", "suite": "line", "episodes": 6, "parallel": parallel}
-    return RunSpec(**{**command, "out": out, **changes})
-
-
-def outcomes(records):
-    return {record.item: record.outcome() for record in records}
-
-
 @pytest.fixture(scope="module")
-def inline(tmp_path_factory):
-    from tests.conftest import TOY
-
-    os.environ["VLA_BENCH_PATH"] = str(TOY)
-    return outcomes(execute(plan_run(spec(tmp_path_factory.mktemp("inline"), workers=0))))
+def cluster():
+    """A cluster that is there before a run and after it: a head that plays nothing, and one node."""
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    made.add_node(num_cpus=4)
+    yield made
+    made.shutdown()
 
 
 @pytest.mark.parametrize(
     ("workers", "changes"),
     [(1, {}), (2, {}), (2, {"batch": 3}), (3, {"replicas": 1, "batch": 4}), (2, {"replicas": 2})],
 )
-def test_records_are_those_of_one_process(tmp_path, inline, workers, changes):
-    records = execute(plan_run(spec(tmp_path, workers, **changes)))
+def test_records_are_those_of_one_process(tmp_path, cluster, inline, workers, changes):
+    records = execute(plan_run(spec(tmp_path, workers, cluster.address, **changes)))
     assert outcomes(records) == inline
     lines = (tmp_path / "episodes.jsonl").read_text().splitlines()
     assert len(lines) == len(inline) == 24
 
 
-def test_order_does_not_matter(tmp_path, inline):
-    planned = plan_run(spec(tmp_path))
+def test_order_does_not_matter(tmp_path, cluster, inline):
+    planned = plan_run(spec(tmp_path, address=cluster.address))
     items = random.Random(0).sample(planned.items, len(planned.items))
     assert outcomes(execute(dataclasses.replace(planned, items=items))) == inline
 
 
-def test_a_run_begun_inline_goes_on_with_workers(tmp_path, inline):
+def test_a_run_begun_inline_goes_on_with_workers(tmp_path, cluster, inline):
     execute(plan_run(spec(tmp_path, workers=0, tasks=["go-on"])))
-    assert outcomes(execute(plan_run(spec(tmp_path)))) == inline
+    assert outcomes(execute(plan_run(spec(tmp_path, address=cluster.address)))) == inline
 
 
-def test_films_come_back(tmp_path):
-    records = execute(plan_run(spec(tmp_path, trials=1, video="failures", batch=2)))
+def test_films_come_back(tmp_path, cluster):
+    changes = {"trials": 1, "video": "failures", "batch": 2, "policy": "walker"}
+    records = execute(plan_run(spec(tmp_path, address=cluster.address, **changes)))
     failed = {r.item for r in records if not r.success}
     films = list((tmp_path / "videos").iterdir())
     assert {film.stem.rpartition("_")[2] for film in films} == failed != set()
@@ -70,14 +63,15 @@ def test_films_come_back(tmp_path):
     ("how", "said"),
     [
         ("segfault", "its worker died: segmentation fault, at string_at"),
-        ("exit", "its worker died: killed from outside, or a crash in native code"),
         ("hang", "hung: a call took more than 1 s, at"),
         ("always", "RuntimeError: the simulator fell over"),
     ],
 )
 def test_a_faulty_episode_costs_itself_only(tmp_path, vla_bench, inline, how, said):
     run = (*RUN, "--tasks", "go-on", "--episodes", "4", "--out", tmp_path / "r")
-    faulty = vla_bench(*run, "--workers", "2", "--step-timeout", "1", TOY_CRASH=f"{how}@3")
+    batch = {"segfault": 3}.get(how, 1)  # neighbours of an episode that crashes are not blamed
+    workers = ("--workers", "2", "--step-timeout", "1", "--batch", batch)
+    faulty = vla_bench(*run, *workers, TOY_CRASH=f"{how}@3")
     assert faulty.returncode == 3, faulty.stdout + faulty.stderr
     assert "run the same command to retry" in faulty.stdout
     records = RunFolder(tmp_path / "r").records()
@@ -86,16 +80,9 @@ def test_a_faulty_episode_costs_itself_only(tmp_path, vla_bench, inline, how, sa
     assert (failed.index, failed.success) == (1, False)
     assert failed.error.startswith(said)
     assert outcomes(r for r in records if r != failed).items() <= inline.items()
-    mended = vla_bench(*run, "--workers", "2")
+    mended = vla_bench(*run, *workers)
     assert mended.returncode == 0, mended.stdout + mended.stderr
     assert outcomes(RunFolder(tmp_path / "r").records()).items() <= inline.items()
-
-
-def test_an_innocent_neighbour_is_not_blamed(tmp_path, monkeypatch, inline):
-    monkeypatch.setenv("TOY_CRASH", "exit@3")
-    records = execute(plan_run(spec(tmp_path, workers=1, batch=4, tasks=["go-on"], trials=1)))
-    assert [r.index for r in records if r.reason == "harness_error"] == [1]
-    assert len(records) == 6
 
 
 @pytest.mark.parametrize(
@@ -105,21 +92,22 @@ def test_an_innocent_neighbour_is_not_blamed(tmp_path, monkeypatch, inline):
         ("exception", "policy_error", "ValueError: out of ideas"),
         ("size", "policy_error", "plan returned shape (1, 4, 3), expected (1, 4, 2)"),
         ("huge", "policy_error", "is beyond 1e+06: entries [0]"),
-        ("hang", "harness_error", "hung: a call took more than 1 s, at plan (toy.py"),
+        ("hang", "harness_error", " > plan (toy.py:"),
     ],
 )
-def test_a_faulty_policy_does_not_stop_the_run(tmp_path, fault, reason, said):
+def test_a_faulty_policy_does_not_stop_the_run(tmp_path, cluster, fault, reason, said):
     few = {"episodes": 1, "trials": 1, "options": {"fault": fault}, "policy": "walker"}
-    records = execute(plan_run(spec(tmp_path, timeout=1.0, **few)))
+    records = execute(plan_run(spec(tmp_path, 2, cluster.address, 0.5, **few)))
     assert [r.reason for r in records] == [reason] * 2
     assert all(said in r.error for r in records)
 
 
-def test_a_policy_server_that_hangs_is_replaced(tmp_path):
+def test_a_policy_server_that_hangs_is_replaced(tmp_path, cluster):
     few = {"episodes": 1, "trials": 1, "options": {"fault": "hang"}, "policy": "walker"}
-    records = execute(plan_run(spec(tmp_path, timeout=2.0, replicas=1, **few)))
-    assert {r.reason for r in records} == {"harness_error"}
-    assert {r.error for r in records} == {"PlanLost: the policy server did not answer for 2 s"}
+    few = {**few, "replicas": 1, "tasks": ["go-on"]}
+    [record] = execute(plan_run(spec(tmp_path, 1, cluster.address, 1.0, **few)))
+    assert record.reason == "harness_error"
+    assert record.error == "PlanLost: the policy server did not answer for 1 s"
 
 
 def started(*arguments, **environment):
@@ -161,7 +149,7 @@ def test_one_ctrl_c_finishes_what_is_under_way(tmp_path, vla_bench, inline):
 
 
 def test_two_ctrl_c_stop_at_once(tmp_path):
-    process = started(*RUN, "--out", tmp_path, "--workers", "2", TOY_PAUSE="5")
+    process = started(*RUN, "--out", tmp_path, "--workers", "2", TOY_PAUSE="60")
     until(lambda: (tmp_path / "items.jsonl").exists())
     time.sleep(4)
     process.send_signal(signal.SIGINT)
@@ -169,7 +157,7 @@ def test_two_ctrl_c_stop_at_once(tmp_path):
     process.send_signal(signal.SIGINT)
     start = time.monotonic()
     _, stderr = process.communicate()
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 20
     assert process.returncode == 130
     assert stderr == "interrupted; run the same command again to go on\n"
 

@@ -78,7 +78,9 @@ class RayExecutor:
 
     def _hire(self, place: int) -> Member:
         wanted = options(self.manifest.suite.resources)
-        worker: Any = ray.remote(concurrency_groups={SIGNS: 1}, **wanted)(Worker)
+        # Ray's annotations do not know of concurrency groups.
+        remote: Any = ray.remote
+        worker = remote(concurrency_groups={SIGNS: 1}, **wanted)(Worker)
         actor = worker.remote(self.orders, self.servers.at(place))
         return Member(actor, self.parallel.step_timeout_s)
 

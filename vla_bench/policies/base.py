@@ -83,6 +83,9 @@ class Policy(ABC):
     def plan(self, observations: Sequence[Observation]) -> ActionChunks:
         """Plans one chunk for each observation of a batch.
 
+        Under a reaction delay it is called when the chunk becomes available, with the observation of
+        that many steps ago.
+
         Args:
             observations: One per episode, in the order of their items, at whatever steps these are; the
                 result for one must not depend on its neighbours.
@@ -104,7 +107,7 @@ class Policy(ABC):
         Args:
             observation: The observation at this step; see `correction_images`.
             action: The planned action, float32 (action size,).
-            k: Steps played of the current chunk, from 0.
+            k: Index of the action in the latest chunk, from 0.
 
         Returns:
             The action to play, float32 (action size,).

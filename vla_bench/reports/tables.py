@@ -179,9 +179,10 @@ def title(manifest: RunManifest) -> str:
 
 
 def setting(manifest: RunManifest) -> str:
-    """Execution horizon and input control of a run."""
+    """Execution horizon, reaction delay and input control of a run."""
+    delay = f", D={manifest.delay}" if manifest.delay else ""
     control = "" if manifest.input_control == "none" else f", {manifest.input_control}"
-    return f"H={manifest.horizon}{control}"
+    return f"H={manifest.horizon}{delay}{control}"
 
 
 def markdown(folder: RunFolder) -> str:
@@ -219,12 +220,20 @@ def _facts(manifest: RunManifest, items: Sequence[WorkItem]) -> list[str]:
         facts.append(f"- protocol {name}: {manifest.suite.protocols[name].description}")
     if manifest.batch > 1:
         facts.append(f"- {manifest.batch} episodes planned together")
+    if manifest.delay or manifest.latency:
+        facts.append(f"- reaction delay {_delay(manifest)}")
     if manifest.input_control != "none":
         facts.append(f"- INPUT CONTROL: {manifest.input_control}")
     if manifest.suite.track == "mini":
         facts.append("- a mini world: never to be ranked with the real suite")
     facts += [f"- MISMATCH allowed: {mismatch}" for mismatch in manifest.mismatches]
     return facts
+
+
+def _delay(manifest: RunManifest) -> str:
+    ms, latency = 1000 * manifest.delay / manifest.suite.control_hz, manifest.latency
+    measured = f"; measured: {latency.ms:.1f} ms on {latency.device}" if latency else ""
+    return f"{manifest.delay} control steps ({ms:g} ms{measured})"
 
 
 def _limits(manifest: RunManifest) -> str:

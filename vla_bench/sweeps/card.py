@@ -97,7 +97,8 @@ class Sweep(Named):
     seed: int = 0
     """Seed of the runs."""
     option: str
-    """`horizon`, `batch`, an option of the policies' cards, `suite.` or `recipe.` and an option there."""
+    """`horizon`, `batch`, `delay`, an option of the policies' cards, `suite.` or `recipe.` and an option
+    there."""
     axis: str = ""
     """What the option is called in tables and figures, with its unit; its name if left out."""
     values: list[Value] = Field(min_length=1)

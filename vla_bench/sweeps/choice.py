@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -38,6 +38,30 @@ class Flags:
     """Fixed options, in TOML's notation."""
     weights: str | None = None
     """Weights of the policy."""
+
+
+def with_delays(names: Sequence[str], flags: Flags, delay: str) -> tuple[Sequence[str], Flags]:
+    """Names and flags, `--delay 0,1,2` or `--delay 0 1 2` put as the option and values it is short for.
+
+    Args:
+        names: What stands on the command line without an option.
+        flags: The flags.
+        delay: What follows `--delay`; empty if it is not there.
+
+    Raises:
+        UserError: There are an option, values or names beside it.
+    """
+    if not delay:
+        return names, flags
+    if flags.option or flags.values:
+        raise UserError("--delay is short for --option delay --values; leave those two out")
+    if wrong := [name for name in names if not name.isdigit()]:
+        raise UserError(
+            f"--delay sweeps a policy that is given by flags, found also {wrong[0]!r}; leave it out, or "
+            f"--delay"
+        )
+    values = [*(value for value in delay.split(",") if value), *names]
+    return [], replace(flags, option="delay", values=tuple(values))
 
 
 def choose(names: Sequence[str], flags: Flags, *, quick: bool = False) -> list[Sweep]:

@@ -12,8 +12,8 @@ from vla_bench.runs import RunSpec, plan_run
 from vla_bench.sweeps.card import RECIPE, Arm, Sweep, Value, place, written
 from vla_bench.sweeps.points import SUITE, Choices, Point, SweepPlan, Training
 
-OF_THE_RUN = ("horizon", "batch")
-"""Options of a run rather than of a card."""
+OF_THE_RUN = {"horizon": 1, "batch": 1, "delay": 0}
+"""Options of a run rather than of a card, and their least values."""
 
 
 def plan_sweep(sweep: Sweep) -> SweepPlan:
@@ -55,7 +55,9 @@ def _sorted(
     choices = Choices()
     for key, value in settings.items():
         if key in OF_THE_RUN:
-            choices.run[key] = _count(key, value)
+            # A delay of 0 is left out, so that the run is that of a sweep without one.
+            if count := _count(key, value):
+                choices.run[key] = count
         elif key.startswith(RECIPE):
             if arm.recipe is None:
                 raise UserError(f"{key} is an option of a recipe, and the arm trains none")
@@ -71,8 +73,9 @@ def _sorted(
 
 
 def _count(key: str, value: Value) -> int:
-    if type(value) is not int or value < 1:
-        raise UserError(f"{key}={value}: expected a whole number from 1, such as 4")
+    least = OF_THE_RUN[key]
+    if type(value) is not int or value < least:
+        raise UserError(f"{key}={value}: expected a whole number from {least}, such as 4")
     return value
 
 

@@ -75,6 +75,7 @@ class Point:
         run, training = self.choices.run, self.training
         parts = [Path(self.arm.policy).stem, Path(self.sweep.suite).stem]
         parts += [f"h{run['horizon']}"] if "horizon" in run else []
+        parts += [f"d{run['delay']}"] if "delay" in run else []
         parts += [f"s{training.recipe.training.seed}"] if training else []
         return RUNS / "-".join([*parts, self.identity])
 
@@ -91,6 +92,7 @@ class Point:
             seed=sweep.seed,
             horizon=run.get("horizon"),
             batch=run.get("batch", sweep.batch),
+            delay=run.get("delay", 0),
             weights=str(self.training.out) if self.training else None,
             options={
                 **self.choices.policy,

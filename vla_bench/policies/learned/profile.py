@@ -34,6 +34,8 @@ class Profile(Figures):
     """Name of the recipe: sizes, chunk length, inputs."""
     weights: str
     """Checkpoint folder, or `random`."""
+    weights_digest: str
+    """Digest of the weights; empty for random ones."""
     chunk_length: int
     """Actions P of a chunk."""
     sampling: dict[str, str | int | float | bool]
@@ -70,6 +72,7 @@ def profile_policy(spec: ProfileSpec) -> Profile:
         suite=subject.suite.name,
         recipe=recipe.name,
         weights=subject.folder or "random",
+        weights_digest=subject.weights_digest(),
         chunk_length=recipe.chunk_length,
         sampling=sampling_of(card).model_dump(),
         parameters=parameters,

@@ -28,7 +28,8 @@ class ProfileSpec:
     suite: str | None = None
     """Name of a suite; None for `ms-hab-mini`, at full size for `ms-hab`."""
     weights: str | None = None
-    """A checkpoint folder; None for the recipe of policy and suite with random weights."""
+    """A checkpoint folder; None for the weights that a run plays or, where there are none or settings
+    override the recipe, for the recipe of policy and suite with random weights."""
     full_size: bool = False
     """Whether the backbone has to be the full-size one."""
     batch: int = 1
@@ -53,6 +54,12 @@ class Subject:
         """The model with random weights; sizes alone on the meta device."""
         assert self.suite.action.size is not None
         return ChunkModel(_offline(self.recipe), self.suite.action.size).eval()
+
+    def weights_digest(self) -> str:
+        """Digest of the checkpoint's weights; empty for random ones."""
+        if self.folder is None:
+            return ""
+        return load_config(find_weights(self.card, self.suite.name)).weights[:16]
 
     def loaded(self, device: str) -> ChunkModel:
         """The model as it plays."""
@@ -118,8 +125,10 @@ def find_subject(spec: ProfileSpec) -> Subject:
         raise UserError(f"{card.name} has no model to profile; choose a learned policy, e.g. l1")
     suite = load_card(SuiteCard, spec.suite or (FULL_SIZE_SUITE if spec.full_size else SUITE))
     options = {key: text for key, text in spec.settings.items() if key in card.options}
-    card = card.override({**options, **({"weights": spec.weights} if spec.weights else {})})
     changes = {key: text for key, text in spec.settings.items() if key not in options}
+    card = card.override({**options, **({"weights": spec.weights} if spec.weights else {})})
+    if not changes and not spec.full_size:
+        card = card.override({"weights": _played(card, suite)})
     folder = str(card.options["weights"]) or None
     recipe = _recipe(card, suite, changes)
     if spec.full_size and recipe.backbone.name == "tiny":
@@ -127,6 +136,16 @@ def find_subject(spec: ProfileSpec) -> Subject:
             f"recipe {recipe.name} has the tiny backbone; --full-size is for --suite {FULL_SIZE_SUITE}"
         )
     return Subject(card, suite, recipe, folder)
+
+
+def _played(card: PolicyCard, suite: SuiteCard) -> str:
+    """The weights that a run plays; empty where there are none yet."""
+    if card.options["weights"]:
+        return str(card.options["weights"])
+    try:
+        return find_weights(card, suite.name).name
+    except UserError:
+        return ""
 
 
 def _recipe(card: PolicyCard, suite: SuiteCard, changes: Mapping[str, str]) -> Recipe:

@@ -107,7 +107,7 @@ def test_a_policy_server_that_hangs_is_replaced(tmp_path, cluster):
     few = {**few, "replicas": 1, "tasks": ["go-on"]}
     [record] = execute(plan_run(spec(tmp_path, 1, cluster.address, 1.0, **few)))
     assert record.reason == "harness_error"
-    assert record.error == "PlanLost: the policy server did not answer for 1 s"
+    assert record.error == "PlanLost: no answer from the policy server for 1 s"
 
 
 def started(*arguments, **environment):

@@ -26,6 +26,8 @@ from vla_bench.records import RunManifest
 T = TypeVar("T")
 PATIENCE_S = 1.0
 """A worker that waits for its server shows this often that it is alive."""
+START_S = 600.0
+"""Longest time for a server to be started anew: its node may have to be found, its weights loaded."""
 RESTART_S = 5.0
 """Longest time for a server to say that it is another one than the one that hung."""
 
@@ -48,9 +50,9 @@ class Line:
         """Waits for a server that is being started, perhaps anew.
 
         Raises:
-            PlanLost: It does not come up in time.
+            PlanLost: It does not come up.
         """
-        until = time.monotonic() + self.timeout_s
+        until = time.monotonic() + START_S
         while True:
             try:
                 asked: ObjectRef[Traits] = self.server.prepare.remote()
@@ -85,7 +87,7 @@ class Line:
             Clock.beat()
             if time.monotonic() > until:
                 self._restart()
-                raise PlanLost(f"the policy server did not answer for {self.timeout_s:g} s")
+                raise PlanLost(f"no answer from the policy server for {self.timeout_s:g} s")
         try:
             return ray.get(answer)
         except RayTaskError as error:
@@ -144,11 +146,13 @@ class ServerPlanner:
 
     def answers(self, due: Sequence[Observation]) -> Sequence[tuple[Observation, Answer]]:
         """Waits for one answer and returns all that are there."""
-        for observation in due:
-            if observation.item.digest not in self._asked:
-                self._ask(observation)
-        ready = self._ready()
-        return [(asked.observation, self._take(asked)) for asked in ready]
+        try:
+            for observation in due:
+                if observation.item.digest not in self._asked:
+                    self._ask(observation)
+        except PlanLost as lost:
+            return [(observation, lost)]
+        return [(asked.observation, self._take(asked)) for asked in self._ready()]
 
     def _ask(self, observation: Observation) -> None:
         if self.line.broken:

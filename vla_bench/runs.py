@@ -10,8 +10,8 @@ from vla_bench import input_controls
 from vla_bench.cards import PolicyCard, SuiteCard, load_card
 from vla_bench.compatibility import mismatches
 from vla_bench.errors import MismatchError, UserError, nearest
-from vla_bench.execution.inline import InlineExecutor
 from vla_bench.execution.slot import VideoChoice
+from vla_bench.execution.waves import executor_of
 from vla_bench.input_controls import InputControl
 from vla_bench.items import WorkItem
 from vla_bench.machine import hardware, installed_versions
@@ -135,7 +135,7 @@ def execute(run: PlannedRun, on_record: OnRecord | None = None) -> list[EpisodeR
         if left:
             policy = make_policy(run.manifest.policy, run.manifest.suite)
             settings = Settings.of(run.manifest)
-            executor = InlineExecutor(
+            executor = executor_of(run.suite)(
                 run.suite, policy, settings, folder, run.video, run.manifest.batch
             )
             for record in executor.run(left):

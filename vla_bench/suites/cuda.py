@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-from vla_bench.errors import UserError
+from zipfile import BadZipFile
 
-CUDA_FIX = "install an NVIDIA driver and a CUDA build of torch; suites on CPU physics need neither"
+from vla_bench.errors import UserError, first_line
+
+CUDA_FIX = "install an NVIDIA driver and a CUDA build of torch"
 
 
 def probe() -> str:
-    """Says which GPU physics would run on.
+    """Says which GPU physics run on; SAPIEN downloads PhysX's GPU library when it is first asked to.
 
     Raises:
         RuntimeError: There is none.
+        OSError: The library cannot be downloaded or loaded.
     """
     import torch
 
     if not torch.cuda.is_available():
-        raise RuntimeError("torch finds no CUDA GPU")
-    return f"PhysX can run on {torch.cuda.get_device_name()}"
+        raise RuntimeError("torch finds none")
+    from sapien import physx
+
+    try:
+        physx.enable_gpu()
+    except BadZipFile as error:
+        raise OSError(f"PhysX's GPU library: {error}") from None
+    return f"PhysX runs on {torch.cuda.get_device_name()}"
 
 
 def require_cuda(suite: str) -> None:
-    """Raises UserError with the fix if there is no CUDA GPU for a suite's physics."""
+    """Raises UserError with the fix if a suite's physics cannot run on a GPU here."""
     try:
         probe()
-    except RuntimeError as error:
+    except (RuntimeError, OSError) as error:
         raise UserError(
-            f"{suite} needs a CUDA GPU for PhysX ({error}); {CUDA_FIX}: "
-            f"use --suite {suite.removesuffix('-gpu')}"
+            f"{suite} needs a CUDA GPU for PhysX ({first_line(error)}); {CUDA_FIX}, "
+            f"or use --suite {suite.removesuffix('-gpu')}"
         ) from None

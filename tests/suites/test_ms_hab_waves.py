@@ -262,6 +262,10 @@ def test_a_gpu_s_buffers_are_read_as_the_bodies_on_the_cpu_are(suite, task):
     if task == "place-bowl":  # what is held presses on both fingers, in each lane
         assert all(np.linalg.norm(w["finger_forces"], axis=1).min() > 0.5 for w, _, _ in wanted)
     assert min(w["robot_force"] for w, _, _ in wanted) > 100
+    of_links = torch.tensor([[[3.0, 4, 0], [0, 0, 5]], [[1, 0, 0], [-1, 0, 0]]])
+    world.agent.robot.get_net_contact_forces = lambda links: of_links
+    gpu.refresh()
+    assert [gpu.robot_force(number) for number in range(2)] == [10, 2]
     assert wanted[0][1] != wanted[1][1]
     for wave in waves:
         wave.close()

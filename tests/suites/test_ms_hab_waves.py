@@ -13,6 +13,7 @@ from vla_bench.cards import PolicyCard, SuiteCard
 from vla_bench.errors import UserError
 from vla_bench.execution.inline import InlineExecutor
 from vla_bench.execution.waves import WaveExecutor, executor_of
+from vla_bench.machine import hardware
 from vla_bench.registry import prepare_card
 from vla_bench.reports import comparison, tables
 from vla_bench.suites import cuda
@@ -328,6 +329,13 @@ def test_a_gpu_library_that_cannot_be_had_is_one_line(monkeypatch):
     monkeypatch.setattr(physx, "enable_gpu", offline)
     with pytest.raises(UserError, match=r"\(no route to github.com\)"):
         cuda.require_cuda("ms-hab-gpu")
+
+
+def test_a_manifest_names_the_gpu(monkeypatch):
+    assert ("gpu" in hardware()) == torch.cuda.is_available()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H100")
+    assert hardware()["gpu"] == "NVIDIA H100"
 
 
 def manifest_of(tmp_path, name):

@@ -1,6 +1,6 @@
-"""What the driver costs per episode, with a world that costs nothing: CPU time, memory, planning, resuming.
+"""What the driver costs per episode when the world costs nothing: CPU, memory, planning, resuming.
 
-    python benchmarks/driver.py [EPISODES] [WORKERS]       # 0 workers play in the driver's process
+python benchmarks/driver.py [EPISODES] [WORKERS]       # 0 workers play in the driver's process
 """
 
 from __future__ import annotations

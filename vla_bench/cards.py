@@ -267,6 +267,11 @@ class SuiteCard(Card):
         """The suite that a task's items belong to: this one, or the part that the task is taken from."""
         return self.tasks[task].suite or self.name
 
+    @property
+    def weights_of(self) -> str:
+        """The suite whose weights learned policies play: this one, or the one that an option names."""
+        return str(self.options.get("weights_of", self.name))
+
     def steps_of(self, task: str) -> int:
         """Control steps of an episode of a task."""
         return self.tasks[task].max_steps or self.max_steps

@@ -13,15 +13,17 @@ from vla_bench.errors import UserError
 from vla_bench.machine import installed_version
 from vla_bench.registry import make_suite
 from vla_bench.suites.base import Suite
+from vla_bench.suites.cuda import CUDA_FIX
 from vla_bench.suites.libero.opengl import OPENGL_FIX
 from vla_bench.suites.vulkan import VULKAN_FIX
 
 PROBE_TIMEOUT_S = 120
-RENDERERS = {"vulkan": VULKAN_FIX, "opengl": OPENGL_FIX}
-"""What the simulators draw with -> the command that mends it."""
-RENDER_PROBES = {
+DRIVERS = {"vulkan": VULKAN_FIX, "opengl": OPENGL_FIX, "cuda": CUDA_FIX}
+"""What the simulators draw and compute with -> what mends it."""
+DRIVER_PROBES = {
     "vulkan": "from vla_bench.suites.vulkan import probe; print(probe())",
     "opengl": "from vla_bench.suites.libero.opengl import probe; print(probe())",
+    "cuda": "from vla_bench.suites.cuda import probe; print(probe())",
 }
 
 
@@ -39,13 +41,14 @@ class Finding:
 
 
 def findings() -> Iterator[Finding]:
-    """Looks at Python, the simulators, the renderer, and each suite's engine and files."""
+    """Looks at Python, the simulators, drivers, and each suite's engine and files."""
     version = sys.version.split()[0]
     yield Finding("python", sys.version_info >= (3, 11), version, "install Python 3.11 or newer")
     for name in ("torch", "gymnasium", "mani_skill", "sapien"):
         yield _package(name)
-    yield _renderer("vulkan")
-    yield _renderer("opengl", required=False)
+    yield _driver("vulkan")
+    yield _driver("opengl", required=False)
+    yield _driver("cuda", required=False)
     cards = [load_card(SuiteCard, name) for name in find_cards(SuiteCard)]
     parts = {task.suite for card in cards for task in card.tasks.values()}
     for card in cards:
@@ -58,28 +61,28 @@ def _package(name: str) -> Finding:
     return Finding(name, version != "none", version, "pip install 'vla-bench[ms-hab]'")
 
 
-def _renderer(name: str, required: bool = True) -> Finding:
+def _driver(name: str, required: bool = True) -> Finding:
     """In a process of its own: a broken driver can take its process down."""
     try:
         probe = subprocess.run(
-            [sys.executable, "-c", RENDER_PROBES[name]],
+            [sys.executable, "-c", DRIVER_PROBES[name]],
             capture_output=True,
             text=True,
             timeout=PROBE_TIMEOUT_S,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        found = f"no frame in {PROBE_TIMEOUT_S} s"
-        return Finding(name, False, found, RENDERERS[name], required)
+        found = f"no answer in {PROBE_TIMEOUT_S} s"
+        return Finding(name, False, found, DRIVERS[name], required)
     if probe.returncode == 0:
         return Finding(name, True, probe.stdout.strip().splitlines()[-1])
     last = (probe.stderr.strip() or "crashed").splitlines()[-1]
-    return Finding(name, False, last, RENDERERS[name], required)
+    return Finding(name, False, last, DRIVERS[name], required)
 
 
 def _suite(card: SuiteCard) -> Iterator[Finding]:
     """Its engine, its files, and whether things stand where they should."""
-    required = card.track == "mini"
+    required = card.track == "mini" and card.options.get("physics") != "gpu"
     wrong = "; ".join(engine(card))
     pins = ", ".join(f"{package} {version}" for package, version in card.engine.items())
     found = wrong or pins or "nothing pinned"

@@ -29,9 +29,13 @@ def installed_versions(engine: Iterable[str]) -> dict[str, str]:
 
 def hardware() -> dict[str, str | int]:
     """What a manifest says about the machine."""
-    return {
+    facts: dict[str, str | int] = {
         "machine": platform.machine(),
         "system": platform.platform(),
         "cpus": os.cpu_count() or 0,
         "byteorder": sys.byteorder,
     }
+    torch = sys.modules.get("torch")  # whoever uses a GPU has imported it
+    if torch is not None and torch.cuda.is_available():
+        facts["gpu"] = torch.cuda.get_device_name()
+    return facts

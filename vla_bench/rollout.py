@@ -6,10 +6,8 @@ import copy
 import hashlib
 import math
 from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
 
 from vla_bench.cards import PolicyInputs
 from vla_bench.chunks import Chunk, ChunkPlayer
@@ -17,13 +15,13 @@ from vla_bench.clock import Clock
 from vla_bench.errors import PolicyError
 from vla_bench.input_controls import controlled
 from vla_bench.items import WorkItem
-from vla_bench.planning import Answer, contract, next_action, plan_chunks
+from vla_bench.planning import Answer, PlannedChunk, contract, next_action, plan_chunks
 from vla_bench.policies.base import Observation, Policy
 from vla_bench.records import EpisodeRecord, Reason
+from vla_bench.requests import Action, Lockstep, PlayedStep, Reply, Request, played_steps
 from vla_bench.settings import Settings
 from vla_bench.suites.base import RawObservation, SuiteEnv
 
-Action = NDArray[np.float32]
 FrameSink = Callable[[SuiteEnv], None]
 """Called after the set-up and after every control step; a video is written by one."""
 Rollout = Generator[Observation, Answer, EpisodeRecord]
@@ -92,6 +90,34 @@ def rollout(
         PlanLost: It was sent as the answer.
         Exception: Whatever the simulator raises.
     """
+    with closing(lockstep(env, policy, item, settings, frame_sink)) as episode:
+        try:
+            request = next(episode)
+            while True:
+                reply: Reply
+                if isinstance(request, Observation):
+                    reply = yield request
+                else:
+                    [reply] = played_steps(lambda actions: map(env.advance, actions), [request])
+                request = episode.send(reply)
+        except StopIteration as end:
+            record: EpisodeRecord = end.value
+            return record
+
+
+def lockstep(
+    env: SuiteEnv,
+    policy: Policy,
+    item: WorkItem,
+    settings: Settings,
+    frame_sink: FrameSink | None = None,
+) -> Lockstep:
+    """Like `rollout`, but never advances the environment: for episodes whose steps are played together.
+
+    Yields:
+        The observation that a plan is due for, or an action; expects to be sent the answer of
+        `plan_chunks`, or what came of the control step.
+    """
     episode = _Episode(env, policy, item, settings, frame_sink)
     episode.begin()
     try:
@@ -131,7 +157,7 @@ class _Episode:
         self.probe = self.env.world_probe()
         self._note_state()
 
-    def run(self) -> Generator[Observation, Answer, None]:
+    def run(self) -> Generator[Request, Reply, None]:
         """Plays step after step until the outcome is settled."""
         settings, policy = self.settings, self.policy
         with self.clock("policy_s"), contract():
@@ -148,7 +174,7 @@ class _Episode:
                 yield from self._arrival()
             with self.clock("policy_s"):
                 action = next_action(policy, chunks, observation, self.steps)
-            self._step(action)
+            yield from self._step(action)
             if self.holds and settings.outcome == "latched":
                 return
 
@@ -157,24 +183,31 @@ class _Episode:
         self.asked = copy.deepcopy(observation) if self.settings.delay else observation
         self.chunks.ask(self.steps)
 
-    def _arrival(self) -> Generator[Observation, Answer, None]:
+    def _arrival(self) -> Generator[Request, Reply, None]:
         """Plans a chunk when it becomes available, not before: what the policy keeps of the plan for its
         corrections has to go with the chunk that is played.
         """
         if self.chunks.arrives(self.steps):
             self.chunks.add((yield from self._planned(self.asked)))
 
-    def _planned(self, observation: Observation) -> Generator[Observation, Answer, Chunk]:
-        self.clock.pause()
-        answer = yield observation
-        self.clock.resume()
-        if isinstance(answer, Exception):
-            raise answer
-        self.clock.add("policy_s", answer.wall_s)
-        self.clock.add("wall_s", answer.wall_s)
-        self.clock.add("cpu_s", answer.cpu_s)
+    def _planned(self, observation: Observation) -> Generator[Request, Reply, Chunk]:
+        answer = yield from self._asked(observation, "policy_s")
+        assert isinstance(answer, PlannedChunk)
         self.queries += 1
         return answer.chunk
+
+    def _asked(
+        self, request: Request, spent_on: str
+    ) -> Generator[Request, Reply, PlannedChunk | PlayedStep]:
+        self.clock.pause()
+        reply = yield request
+        self.clock.resume()
+        if isinstance(reply, Exception):
+            raise reply
+        self.clock.add(spent_on, reply.wall_s)
+        self.clock.add("wall_s", reply.wall_s)
+        self.clock.add("cpu_s", reply.cpu_s)
+        return reply
 
     def _observe(self, images: bool) -> Observation:
         with self.clock("observation_s"):
@@ -182,10 +215,11 @@ class _Episode:
             shown = _shown(raw, self.item, self.steps, self.settings.inputs, images)
             return controlled(self.settings.input_control, shown, self.policy.suite)
 
-    def _step(self, action: Action) -> None:
+    def _step(self, action: Action) -> Generator[Request, Reply, None]:
         self.actions.update(action.tobytes())
-        with self.clock("simulation_s"):
-            self.holds = self.env.advance(action)
+        played = yield from self._asked(action, "simulation_s")
+        assert isinstance(played, PlayedStep)
+        self.holds = played.success
         self.steps += 1
         self._note_state()
         if self.holds and self.first_success is None:

@@ -16,6 +16,7 @@ from vla_bench.errors import MismatchError, UserError, nearest
 from vla_bench.execution.inline import InlineExecutor, Stopping, never
 from vla_bench.execution.parallel import OnStatus, Parallel
 from vla_bench.execution.slot import VideoChoice
+from vla_bench.execution.waves import WaveExecutor, executor_of
 from vla_bench.input_controls import InputControl
 from vla_bench.items import WorkItem
 from vla_bench.machine import hardware, installed_versions
@@ -100,6 +101,11 @@ def plan_run(spec: RunSpec) -> PlannedRun:
     found = mismatches(policy, suite_card)
     _refuse(found, spec)
     suite = make_suite(suite_card)
+    if suite.in_waves and spec.parallel is not None:
+        raise UserError(
+            f"--workers {spec.parallel.workers}: {suite_card.name} plays its episodes in waves in one "
+            f"process; use --batch instead"
+        )
     suite.prepare()
     found += [moved for task in tasks if (moved := suite.moved(task))]
     _refuse(found, spec)
@@ -173,7 +179,7 @@ def execute(
 
 def _executor(
     run: PlannedRun, folder: RunFolder, on_status: OnStatus | None, stopping: Stopping
-) -> InlineExecutor | RayExecutor:
+) -> InlineExecutor | WaveExecutor | RayExecutor:
     if run.parallel is not None:
         from vla_bench.execution.ray_executor import RayExecutor
 
@@ -181,7 +187,8 @@ def _executor(
     manifest = run.manifest
     policy = make_policy(manifest.policy, manifest.suite, manifest.batch)
     settings = Settings.of(manifest)
-    return InlineExecutor(run.suite, policy, settings, folder, run.video, manifest.batch, stopping)
+    executor = executor_of(run.suite)
+    return executor(run.suite, policy, settings, folder, run.video, manifest.batch, stopping)
 
 
 def _cards(spec: RunSpec) -> tuple[PolicyCard, SuiteCard]:

@@ -48,12 +48,14 @@ def ours(env, item, actions):
         parts += [privileged["goal_position"], state["is_grasped"]]
         states.append(np.concatenate(parts))
         images.append([raw["images"][name] for name in ("head", "wrist") if raw["images"]])
-        forces.append(env.force)
-        bodies = [env.robot.get_qpos(), env.robot.get_qvel()]
-        if env.target is not None:
-            bodies.append(np.concatenate([env.target.pose.p, env.target.pose.q]))
-        if env.articulation is not None:
-            bodies.append(env.articulation.get_qpos())
+        [lane] = env.wave.lanes
+        forces.append(lane.force)
+        bodies = [lane.robot.get_qpos(), lane.robot.get_qvel()]
+        if lane.target is not None:
+            pose = lane.target.entity.pose
+            bodies.append(np.concatenate([pose.p, pose.q]))
+        if lane.articulation is not None:
+            bodies.append(lane.articulation.get_qpos())
         world.append(np.concatenate(bodies))
 
     env.begin(item)

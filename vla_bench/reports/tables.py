@@ -226,6 +226,8 @@ def _facts(manifest: RunManifest, items: Sequence[WorkItem]) -> list[str]:
         facts.append(f"- INPUT CONTROL: {manifest.input_control}")
     if manifest.suite.track == "mini":
         facts.append("- a mini world: never to be ranked with the real suite")
+    if manifest.suite.options.get("physics") == "gpu":
+        facts.append("- physics on a GPU: never to be ranked with physics on the CPU")
     facts += [f"- MISMATCH allowed: {mismatch}" for mismatch in manifest.mismatches]
     return facts
 

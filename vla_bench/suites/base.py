@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
@@ -15,6 +15,9 @@ from vla_bench.assets import Download
 from vla_bench.cards import SuiteCard
 from vla_bench.errors import UserError
 from vla_bench.items import InitialState, WorkItem, make_items
+
+if TYPE_CHECKING:
+    from vla_bench.suites.wave import WaveEnv
 
 Arrays = dict[str, NDArray[Any]]
 RawObservation = dict[str, Arrays]
@@ -106,7 +109,14 @@ class SuiteEnv(gymnasium.Env[RawObservation, NDArray[np.float32]], ABC):
 
 
 class Suite(ABC):
-    """A family of tasks in one simulator, its protocol pinned by a card."""
+    """A family of tasks in one simulator, its protocol pinned by a card.
+
+    Attributes:
+        in_waves: Whether a run plays as many episodes at a time as `--batch` says in the lanes of one
+            environment, which `make_wave` makes.
+    """
+
+    in_waves = False
 
     def __init__(self, card: SuiteCard) -> None:
         self.card = card
@@ -155,6 +165,12 @@ class Suite(ABC):
             cameras: Cameras to render, None for all; with () nothing is ever rendered.
             render_mode: "rgb_array" if `render` will be called, else None.
         """
+
+    def make_wave(
+        self, task: str, cameras: Sequence[str] | None = None, render_mode: str | None = None
+    ) -> WaveEnv:
+        """Builds an environment of one task whose lanes step together; arguments as for `make_env`."""
+        raise NotImplementedError(f"{self.card.name} plays no waves")
 
     def items(
         self,

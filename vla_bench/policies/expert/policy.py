@@ -41,6 +41,8 @@ class ExpertPolicy(Policy):
     @classmethod
     def prepare(cls, card: PolicyCard, suite: SuiteCard) -> PolicyCard:
         """The card itself, written for MS-HAB; for another suite with that one's inputs and actions."""
+        if suite.weights_of in card.suites and suite.name not in card.suites:
+            card = card.model_copy(update={"suites": [suite.name]})
         if suite.adapter not in OTHER_SUITES:
             return card
         scripts = OTHER_SUITES[suite.adapter]

@@ -33,7 +33,7 @@ class LearnedPolicy(Policy):
 
     def __init__(self, card: PolicyCard, suite: SuiteCard) -> None:
         super().__init__(card, suite)
-        folder = find_weights(card, suite.name)
+        folder = find_weights(card, suite.weights_of)
         self.config = load_config(folder)
         if self.config.weights[:16] != card.options["weights_digest"]:
             raise UserError(
@@ -62,7 +62,7 @@ class LearnedPolicy(Policy):
         sampling = sampling_of(card)
         choose_device(str(card.options["device"]))
         threads_of(card)
-        folder = find_weights(card, suite.name)
+        folder = find_weights(card, suite.weights_of)
         config = load_config(folder)
         recipe = config.recipe
         _check(folder, recipe, card, suite)
@@ -149,7 +149,7 @@ class LearnedPolicy(Policy):
 
 def _check(folder: Path, recipe: Recipe, card: PolicyCard, suite: SuiteCard) -> None:
     """Refuses weights that are not for the suite, or not of the policy that the card names."""
-    if recipe.suite != suite.name:
+    if recipe.suite != suite.weights_of:
         raise UserError(
             f"{folder} was trained for {recipe.suite}, its statistics are not those of "
             f"{suite.name}; use --suite {recipe.suite}, or other --weights"

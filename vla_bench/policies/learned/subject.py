@@ -65,7 +65,7 @@ class Subject:
         """The model as it plays."""
         if self.folder is None:
             return self.model().to(device)
-        folder = find_weights(self.card, self.suite.name)
+        folder = find_weights(self.card, self.suite.weights_of)
         return load_model(folder, load_config(folder), device)
 
 
@@ -155,7 +155,7 @@ def _recipe(card: PolicyCard, suite: SuiteCard, changes: Mapping[str, str]) -> R
         raise UserError(
             f"--set {next(iter(changes))}: weights have a recipe of their own; leave --weights out"
         )
-    return load_config(find_weights(card, suite.name)).recipe
+    return load_config(find_weights(card, suite.weights_of)).recipe
 
 
 def _offline(recipe: Recipe) -> Recipe:

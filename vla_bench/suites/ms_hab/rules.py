@@ -6,12 +6,13 @@ compared signed, joint angles are not wrapped, and force counts the last physics
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import sapien
 from numpy.typing import NDArray
-from sapien.physx import PhysxArticulation, PhysxContact
+from sapien.physx import PhysxContact
 
 from vla_bench.suites.ms_hab.dataset import Subtask
 
@@ -34,20 +35,6 @@ FORCE_LIMIT: dict[Subtask, float] = {"pick": 5000, "place": 7500, "open": 10_000
 """Limit of the contact force on the robot, fingers excluded, added up over control steps (N)."""
 OPEN_FRACTION = {"fridge": 0.75, "kitchen_counter": 0.9}
 CLOSED_FRACTION = 0.01
-
-
-@dataclass(frozen=True)
-class Fingers:
-    """The two finger links and which way each of them opens."""
-
-    left: sapien.Entity
-    right: sapien.Entity
-
-    def opening_directions(self) -> tuple[FloatArray, FloatArray]:
-        """Unit vectors in the world frame, (3,) each."""
-        left = -self.left.pose.to_transformation_matrix()[:3, 1]
-        right = self.right.pose.to_transformation_matrix()[:3, 1]
-        return left, right
 
 
 @dataclass(frozen=True)
@@ -80,19 +67,25 @@ class Contacts:
                 total = total - _impulse(contact)
         return total / self.timestep
 
-    def grasped(self, fingers: Fingers, target: sapien.Entity) -> bool:
-        """Whether both fingers press on the target, within 30 degrees of their opening direction."""
-        return all(
-            _presses(self.force_between(finger, target), direction)
-            for finger, direction in zip(
-                (fingers.left, fingers.right), fingers.opening_directions(), strict=True
-            )
-        )
-
 
 def _impulse(contact: PhysxContact) -> FloatArray:
     impulse: FloatArray = np.sum([point.impulse for point in contact.points], axis=0)
     return impulse
+
+
+def grasped(forces: Iterable[FloatArray], left: sapien.Pose, right: sapien.Pose) -> bool:
+    """Whether both fingers press on a body, within 30 degrees of their opening direction.
+
+    Args:
+        forces: (3,) force of the body on the left, then on the right finger (N).
+        left: Pose of the left finger.
+        right: Pose of the right finger.
+    """
+    directions = (
+        -left.to_transformation_matrix()[:3, 1],
+        right.to_transformation_matrix()[:3, 1],
+    )
+    return all(_presses(*pressed) for pressed in zip(forces, directions, strict=True))
 
 
 def _presses(force: FloatArray, direction: FloatArray) -> bool:
@@ -135,10 +128,16 @@ def at_goal(position: FloatArray, goal: FloatArray) -> bool:
     return bool(np.linalg.norm(position - goal) <= GOAL_RADIUS)
 
 
-def joint_done(articulation: PhysxArticulation, joint: int, kind: str, subtask: Subtask) -> bool:
-    """Whether a door or drawer is open (or closed) enough."""
-    lower, upper = articulation.get_qlimits()[joint]
-    value = articulation.get_qpos()[joint]
+def joint_done(value: float, limits: FloatArray, kind: str, subtask: Subtask) -> bool:
+    """Whether a door or drawer is open (or closed) enough.
+
+    Args:
+        value: The joint's position (rad or m).
+        limits: (2,) lower and upper.
+        kind: `fridge` or `kitchen_counter`.
+        subtask: `open` or `close`.
+    """
+    lower, upper = limits
     if subtask == "open":
         return bool(value > lower + OPEN_FRACTION[kind] * (upper - lower))
     return bool(value < lower + CLOSED_FRACTION * (upper - lower))

@@ -1,123 +1,32 @@
-"""A ReplicaCAD apartment with YCB objects and a Fetch in it, on ManiSkill's packaged scene builder."""
+"""A Fetch in ReplicaCAD apartments, one per lane: the world that ManiSkill simulates."""
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-import sapien
 import torch
-import transforms3d
 from mani_skill.envs.sapien_env import BaseEnv
 from mani_skill.sensors.camera import CameraConfig
 from mani_skill.utils import sapien_utils
-from mani_skill.utils.building import actors
-from mani_skill.utils.building.actors import ycb
-from mani_skill.utils.scene_builder.replicacad import scene_builder as replicacad
-from mani_skill.utils.structs import Actor, Articulation
-from mani_skill.utils.structs.types import SimConfig
+from mani_skill.utils.structs.types import GPUMemoryConfig, SimConfig
 from numpy.typing import NDArray
 
+from vla_bench.suites.ms_hab.apartment import ROBOT_START, Apartment
 from vla_bench.suites.ms_hab.dataset import Episode
 
-FILE_TO_WORLD = sapien.Pose(q=transforms3d.quaternions.axangle2quat([1, 0, 0], np.deg2rad(90)))
-DROP = sapien.Pose(p=[0, 0, 0.01], q=FILE_TO_WORLD.q)
-"""Objects start one centimetre above their file's pose, as the official loader has it."""
-AWAY = sapien.Pose([-10, 0, -100])
-HIDDEN = -10_000.0
-ROBOT_START = sapien.Pose([-1, 0, 0.02])
-
-
-def use_assets(root: Path) -> None:
-    """Points ManiSkill's loaders at an asset root.
-
-    ManiSkill reads MS_ASSET_DIR once, at import; two suites with different roots can share a process
-    only if its modules' constants are set before each build. This is the one place that does it.
-    """
-    data = root / "data"
-    if data != replicacad.ASSET_DIR:
-        replicacad.ASSET_DIR = data
-        ycb.ASSET_DIR = data
-        ycb.YCB_DATASET.clear()
-        ycb._load_ycb_dataset()
-        ycb.YCB_DATASET["YCB"] = True
-
-
-class Apartment(replicacad.ReplicaCADSceneBuilder):  # type: ignore[misc]
-    """One scene and as many instances of each YCB object as any of its episodes needs.
-
-    Unlike ManiSkill's own rearrange builder it opens no episode that is not played, and it builds objects
-    in sorted order: the order of a Python set of strings differs from process to process, and with it the
-    order in which the physics engine meets the bodies.
-    """
-
-    def __init__(self, env: BaseEnv, scene: str, episodes: Sequence[Episode]) -> None:
-        super().__init__(env, include_staging_scenes=True)
-        self.scene_index = self.build_configs.index(scene)
-        self.counts = {
-            name: max(len(episode.objects.get(name, ())) for episode in episodes)
-            for name in sorted({name for episode in episodes for name in episode.objects})
-        }
-
-    def build(self, *_: object) -> None:
-        """Loads the apartment, its furniture and the YCB objects."""
-        super().build([self.scene_index])
-        self.objects: dict[str, Actor] = {}
-        self.hiding_places: dict[str, sapien.Pose] = {}
-        for name, count in self.counts.items():
-            for number in range(count):
-                self._build_object(name, number)
-
-    def _build_object(self, name: str, number: int) -> None:
-        instance = f"{name}-{number}"
-        pose = sapien.Pose([HIDDEN, HIDDEN, HIDDEN - 10 * len(self.objects)])
-        builder = actors.get_actor_builder(self.scene, id=f"ycb:{name}")
-        builder.set_scene_idxs([0])
-        builder.initial_pose = pose
-        self.objects[instance] = builder.build(name=f"env-0_{instance}")
-        self.hiding_places[instance] = pose
-
-    def articulation(self, identifier: str) -> Articulation:
-        """The articulation with an id such as `fridge-0`."""
-        return self.articulations[f"env-0_{identifier}"]
-
-    def begin(self, episode: Episode) -> None:
-        """Puts furniture, objects and doors where the episode has them, and the robot near the door."""
-        poses = self._object_poses(episode)
-        for name, actor in self.objects.items():
-            lifted = poses.get(name, self.hiding_places[name])
-            # A door that swings through an object left over from the last episode would be stopped.
-            actor.set_pose(
-                sapien.Pose(lifted.p + np.array([0, 0, 1000 * (name in poses)]), lifted.q)
-            )
-        super().initialize(torch.arange(1))
-        self.env.agent.robot.set_pose(AWAY)
-        for name, actor in self.objects.items():
-            actor.set_pose(poses.get(name, self.hiding_places[name]))
-        for identifier, joints in episode.joints.items():
-            self._set_joints(self.articulation(identifier), joints)
-        self.env.agent.reset(self.env.agent.keyframes["rest"].qpos)
-        self.env.agent.robot.set_pose(ROBOT_START)
-
-    @staticmethod
-    def _object_poses(episode: Episode) -> dict[str, sapien.Pose]:
-        return {
-            f"{name}-{number}": DROP * sapien.Pose(matrix) * FILE_TO_WORLD.inv()
-            for name, matrices in episode.objects.items()
-            for number, matrix in enumerate(matrices)
-        }
-
-    @staticmethod
-    def _set_joints(articulation: Articulation, joints: Mapping[int, float]) -> None:
-        qpos = torch.zeros(articulation.max_dof)
-        for link, value in joints.items():
-            qpos[articulation.active_joints.index(articulation.joints[link])] = value
-        articulation.set_qpos(qpos)
-        articulation.set_qvel(articulation.qvel * 0)
+Physics = Literal["cpu", "gpu"]
+GPU_MEMORY = GPUMemoryConfig(
+    temp_buffer_capacity=2**24,
+    max_rigid_contact_count=2**23,
+    found_lost_pairs_capacity=2**25,
+    max_rigid_patch_count=2**21,
+)
+"""The official environments' buffers for physics on a GPU."""
 
 
 @cache
@@ -132,40 +41,51 @@ def _freeze_imports() -> None:
 
 
 class FetchWorld(BaseEnv):  # type: ignore[misc]
-    """A Fetch in an apartment: ManiSkill's environment without task, reward or observation of its own."""
+    """A Fetch in an apartment: ManiSkill's environment without task, reward or observation of its own.
+
+    Args:
+        scenes: By lane the scene. Physics on the CPU have one lane.
+        episodes: By scene the episodes that its lanes may be asked to begin.
+        image_size: Sensor name -> (height, width) in pixels; without any nothing is rendered.
+        shader: The shader of the sensors.
+        render_mode: "rgb_array" if `render` will be called, else None.
+        physics: `cpu`, or `gpu` for PhysX on CUDA.
+    """
 
     SUPPORTED_ROBOTS: ClassVar[list[str]] = ["fetch"]
 
     def __init__(
         self,
         *,
-        scene: str,
-        episodes: Sequence[Episode],
+        scenes: Sequence[str],
+        episodes: Mapping[str, Sequence[Episode]],
         image_size: Mapping[str, tuple[int, int]],
         shader: str,
         render_mode: str | None,
+        physics: Physics,
     ) -> None:
         _freeze_imports()
-        self._apartment_plan = (scene, episodes)
+        self._apartment_plan = (scenes, episodes)
         sensors: dict[str, Any] = {
             sensor: {"height": height, "width": width, "shader_pack": shader}
             for sensor, (height, width) in image_size.items()
         }
         super().__init__(
+            num_envs=len(scenes),
             obs_mode="rgb" if image_size else "state_dict",
             control_mode="pd_joint_delta_pos",
             render_mode=render_mode,
             robot_uids="fetch",
             sensor_configs=sensors,
             human_render_camera_configs={"shader_pack": "default"},
-            sim_backend="physx_cpu",
+            sim_backend={"cpu": "physx_cpu", "gpu": "physx_cuda"}[physics],
             render_backend="gpu" if torch.cuda.is_available() else "cpu",
             reconfiguration_freq=0,
         )
 
     @property
     def _default_sim_config(self) -> SimConfig:
-        return SimConfig(spacing=50)
+        return SimConfig(spacing=50, gpu_memory_config=GPU_MEMORY)
 
     @property
     def _default_sensor_configs(self) -> list[CameraConfig]:
@@ -192,12 +112,35 @@ class FetchWorld(BaseEnv):  # type: ignore[misc]
         """Nothing: observations are read by the suite, when they are wanted."""
         return {}
 
-    def play(self, action: NDArray[np.float32]) -> None:
-        """One control step of 50 ms."""
-        self._step_action(action)
+    @contextmanager
+    def only(self, lane: int) -> Iterator[None]:
+        """What is set through ManiSkill's structures is set in one lane, whichever lanes they are in."""
+        mask = self.scene._reset_mask
+        self.scene._reset_mask = torch.arange(len(mask), device=mask.device) == lane
+        try:
+            yield
+        finally:
+            self.scene._reset_mask = mask
+
+    def apply(self) -> None:
+        """Makes what was set true: at once on the CPU, on a GPU when it is told to."""
+        if self.gpu_sim_enabled:
+            self.scene._gpu_apply_all()
+            self.scene.px.gpu_update_articulation_kinematics()
+            self.scene._gpu_fetch_all()
+
+    def come_to_rest(self) -> None:
+        """Clears all velocities: on a GPU, ManiSkill's scene builder plays a physics substep."""
+        if self.gpu_sim_enabled:
+            self._clear_sim_state()
+            self.apply()
+
+    def play(self, actions: NDArray[np.float32]) -> None:
+        """One control step of 50 ms; actions are float32 (lanes, 13)."""
+        self._step_action(actions)
         self._elapsed_steps += 1
 
     def render_cameras(self) -> dict[str, NDArray[np.uint8]]:
-        """Sensor name -> uint8 (H, W, 3)."""
+        """Sensor name -> uint8 (lanes, H, W, 3)."""
         data = self._get_obs_sensor_data()
-        return {name: entry["rgb"][0].numpy() for name, entry in data.items()}
+        return {name: entry["rgb"].cpu().numpy() for name, entry in data.items()}

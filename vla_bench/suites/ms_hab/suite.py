@@ -15,10 +15,13 @@ from vla_bench.cards import SuiteCard
 from vla_bench.errors import UserError
 from vla_bench.items import InitialState
 from vla_bench.suites.base import Suite
+from vla_bench.suites.cuda import require_cuda
 from vla_bench.suites.ms_hab.dataset import REPLICA_CAD, YCB, Dataset, Split, Subtask
-from vla_bench.suites.ms_hab.env import MsHabEnv
 from vla_bench.suites.ms_hab.mini import MINI_WORLD_VERSION, write_mini_world
+from vla_bench.suites.ms_hab.scene import Physics
+from vla_bench.suites.ms_hab.wave import MsHabWave
 from vla_bench.suites.vulkan import require_vulkan
+from vla_bench.suites.wave import LaneEnv
 
 DOWNLOADS = (
     Download(
@@ -50,6 +53,8 @@ class MsHabSuite(Suite):
     def __init__(self, card: SuiteCard) -> None:
         super().__init__(card)
         self.dataset = Dataset(self.asset_root(), _split(card))
+        self.physics = _physics(card)
+        self.in_waves = self.physics == "gpu"
 
     def asset_root(self) -> Path:
         """The mini world's cache, or ManiSkill's asset folder ($MS_ASSET_DIR)."""
@@ -62,7 +67,9 @@ class MsHabSuite(Suite):
         return () if self.card.track == "mini" else DOWNLOADS
 
     def prepare(self) -> None:
-        """Writes the mini world if it is not there yet; checks the files and the renderer."""
+        """Writes the mini world if it is not there yet; checks the files, the GPU and the renderer."""
+        if self.physics == "gpu":
+            require_cuda(self.card.name)
         if self.card.track == "mini":
             self._write_mini_world()
         self.dataset.check()
@@ -82,17 +89,23 @@ class MsHabSuite(Suite):
 
     def make_env(
         self, task: str, cameras: Sequence[str] | None = None, render_mode: str | None = None
-    ) -> MsHabEnv:
-        """An environment on CPU physics; it builds an apartment when an item first needs it."""
+    ) -> LaneEnv:
+        """A single lane; it builds an apartment for every item."""
+        return LaneEnv(self.make_wave(task, cameras, render_mode))
+
+    def make_wave(
+        self, task: str, cameras: Sequence[str] | None = None, render_mode: str | None = None
+    ) -> MsHabWave:
+        """Lanes of one task; they build an apartment for every item. CPU physics have one lane."""
         subtask, target = self._parameters(task)
-        plans = {plan.uid: plan for plan in self.dataset.plans(subtask, target)}
-        return MsHabEnv(
+        return MsHabWave(
             self.card,
             self.dataset,
-            plans,
+            {plan.uid: plan for plan in self.dataset.plans(subtask, target)},
             self.items(task),
             list(self.card.cameras) if cameras is None else cameras,
             render_mode,
+            self.physics,
         )
 
     def _parameters(self, task: str) -> tuple[Subtask, str]:
@@ -105,3 +118,15 @@ def _split(card: SuiteCard) -> Split:
     if split not in ("train", "val"):
         raise UserError(f"suite.split={split}: {card.name} has the splits 'val' and 'train'")
     return cast(Split, split)
+
+
+def _physics(card: SuiteCard) -> Physics:
+    """Where physics run. The two are tracks of their own, so that a card cannot be moved to the other."""
+    if "physics" not in card.options:
+        return "cpu"
+    if card.options["physics"] != "gpu":
+        raise UserError(
+            f"suite.physics={card.options['physics']}: {card.name} is played on a GPU only; "
+            f"for physics on the CPU use --suite {card.name.removesuffix('-gpu')}"
+        )
+    return "gpu"

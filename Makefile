@@ -10,7 +10,7 @@ setup: $(VENV)/installed
 $(VENV)/installed: pyproject.toml .ci/system-packages
 	@PYTHON=$(PYTHON) sh .ci/system-packages
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[ms-hab,libero,learning,full-size,dev,parity]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[ms-hab,libero,learning,ray,full-size,dev,parity]'
 	@touch $@
 
 demo: setup  ## the main job on the embedded mini world: a success table and a film

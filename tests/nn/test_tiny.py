@@ -11,7 +11,7 @@ from vla_bench.cards import SuiteCard, find_cards, load_card
 from vla_bench.nn import tiny
 from vla_bench.nn.attention import Attention, Layer
 from vla_bench.nn.embeddings import sinusoidal
-from vla_bench.nn.tiny import WORDS, TinyBackbone, hash_words
+from vla_bench.nn.tiny import WORDS, TinyBackbone, hash_words, resized
 
 INSTRUCTIONS = ["pick up the red ball", "go", "", "go round the post and pick up the red ball"]
 BATCH, VIEWS, STATE, LAYERS, QUERIES, GRID = len(INSTRUCTIONS), 2, 5, 2, 3, 2
@@ -175,3 +175,12 @@ def test_sinusoids():
     angles = torch.tensor([3.0, 3 / 100 ** (1 / 3), 3 / 100 ** (2 / 3)])
     torch.testing.assert_close(found[0], torch.tensor([0.0, 0, 0, 1, 1, 1]))
     torch.testing.assert_close(found[1], torch.cat([angles.sin(), angles.cos()]))
+
+
+@pytest.mark.parametrize("side", [64, 128, 192, 256, 100])
+def test_images_are_resized_as_torch_does_it(side):
+    pixels = torch.randint(0, 256, (3, side, side, 3), generator=torch.Generator().manual_seed(0))
+    for laid_out in (pixels.permute(0, 3, 1, 2), pixels.permute(0, 3, 1, 2).contiguous()):
+        scaled = laid_out.float() / 127.5 - 1.0
+        wanted = torch.nn.functional.interpolate(scaled, (64, 64), mode="area")
+        assert torch.equal(resized(scaled, 64), wanted)

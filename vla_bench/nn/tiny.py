@@ -96,10 +96,7 @@ class TinyBackbone(Backbone):
         if not self.views:
             empty = torch.zeros(batch, 0, self.width, device=images.device)
             return empty, empty
-        pixels = images.flatten(0, 1).float() / 127.5 - 1.0
-        if pixels.shape[-1] != self.image_size or pixels.shape[-2] != self.image_size:
-            size = (self.image_size, self.image_size)
-            pixels = nn.functional.interpolate(pixels, size, mode="area")
+        pixels = resized(images.flatten(0, 1).float().div_(127.5).sub_(1.0), self.image_size)
         raw = self.stem(pixels).flatten(2).transpose(1, 2).reshape(batch, -1, self.width)
         return raw, raw + self.place
 
@@ -134,6 +131,19 @@ class _StateEncoder(nn.Module):
             state = nn.functional.silu(layer(state) * (1 + scale) + shift)
         out: Tensor = self.out(state)
         return out
+
+
+def resized(pixels: Tensor, side: int) -> Tensor:
+    """Means over areas, (..., height, width) -> (..., side, side)."""
+    height, width = pixels.shape[-2:]
+    if height == width == side:
+        return pixels
+    if (height, width) != (2 * side, 2 * side):
+        return nn.functional.interpolate(pixels, (side, side), mode="area")
+    # The same sums in the same order as torch's own, in half the time.
+    upper, lower = pixels[..., ::2, :], pixels[..., 1::2, :]
+    total = upper[..., ::2] + upper[..., 1::2]
+    return total.add_(lower[..., ::2]).add_(lower[..., 1::2]).div_(4)
 
 
 def _stem(patch: int, width: int) -> nn.Sequential:

@@ -11,21 +11,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from ray.cluster_utils import Cluster
 
 from tests.execution.spread import outcomes, spec
 from vla_bench import RunFolder, execute, plan_run
 
 RUN = ("run", "--policy", "drunkard", "--suite", "line", "--episodes", "6", "--trials", "1")
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    """A cluster that is there before a run and after it: a head that plays nothing, and one node."""
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-    made.add_node(num_cpus=4)
-    yield made
-    made.shutdown()
 
 
 @pytest.mark.parametrize(

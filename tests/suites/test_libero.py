@@ -461,3 +461,23 @@ def test_a_damaged_file_of_initial_states_is_named(suite, monkeypatch, tmp_path,
 def test_nothing_is_asked_and_nothing_written_to_the_home_folder(libero_assets, tmp_path):
     _every_task(1, HOME=str(tmp_path), VLA_BENCH_LIBERO_ASSETS=str(libero_assets))
     assert not (tmp_path / ".libero").exists()
+
+
+def test_closing_an_environment_leaves_the_pictures_of_others_alone(suite):
+    first, second = SOLVED["libero-object"], SOLVED["libero-spatial"]
+    early = suite.make_env(first)
+    late = suite.make_env(second)
+
+    def seen():
+        late.begin(suite.items(second)[0])
+        return late.observe()["images"]
+
+    before = seen()
+    early.begin(suite.items(first)[0])
+    early.observe()
+    seen()
+    early.close()
+    after = seen()
+    late.close()
+    for camera in before:
+        assert np.array_equal(before[camera], after[camera])

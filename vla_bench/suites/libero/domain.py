@@ -59,6 +59,13 @@ def _exact(domain: type[Any]) -> type[Any]:
                 self.sim.forward()
             super()._reset_internal()
 
+        def _destroy_sim(self) -> None:
+            # What a renderer allocated is freed in whatever context is current, be it another's.
+            context = self.sim and self.sim._render_context_offscreen
+            if context:
+                context.gl_ctx.make_current()
+            super()._destroy_sim()
+
     # LIBERO compares it with the problem's name in the BDDL file.
     ExactDomain.__name__ = domain.__name__
     return ExactDomain

@@ -1,7 +1,7 @@
 """Queries per second of a policy that plans for 8 environments at once, over those of one at a time.
 
-Run: `python benchmarks/batched_inference.py [policy] [suite] [threads]`. Both use the same threads. The chunk of
-an observation must be equal to the bit whoever shares its forward pass, and near that of a pass of one.
+Run: `python benchmarks/batched_inference.py [policy] [suite] [threads]`. Both use the same threads. A
+chunk must be equal to the bit whoever shares its forward pass, and near that of a pass of one.
 """
 
 from __future__ import annotations

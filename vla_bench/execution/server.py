@@ -48,7 +48,7 @@ class Rates:
     """Running mean of the queries answered by one."""
 
 
-@dataclass
+@dataclass(eq=False)
 class _Query:
     observation: Observation
     answer: asyncio.Future[Answer]
@@ -57,8 +57,9 @@ class _Query:
 class PolicyServer:
     """Gathers queries into forward passes of at most the run's batch size.
 
-    A pass starts when it is full, or when every episode under way has asked, or when the oldest query has
-    waited as long as a pass takes: waiting longer would cost more than a fuller pass can save.
+    A pass is of one instruction: another's length would change how sums are rounded. It starts when it is
+    full, or when every episode under way has asked, or when the oldest query has waited as long as a pass
+    takes: waiting longer would cost more than a fuller pass can save.
 
     Args:
         manifest: What the run is a run of.
@@ -69,7 +70,7 @@ class PolicyServer:
     def __init__(self, manifest: RunManifest, working_directory: str, episodes: int) -> None:
         self.manifest = manifest
         self.working_directory = working_directory
-        self.full = min(manifest.batch, episodes)
+        self.episodes = episodes
         self.rates = Rates(0, 0.0, 0.0)
         self._begun: set[str] = set()
         self._queries: list[_Query] = []
@@ -125,7 +126,8 @@ class PolicyServer:
     async def _serve(self) -> None:
         while True:
             await self._gathered()
-            batch, self._queries = self._queries[: self.full], self._queries[self.full :]
+            batch = self._company()
+            self._queries = [query for query in self._queries if query not in batch]
             batch.sort(key=lambda q: (q.observation.item.trial, q.observation.item.index))
             start = time.perf_counter()
             try:
@@ -144,12 +146,22 @@ class PolicyServer:
             self._arrived.clear()
             await self._arrived.wait()
         until = time.perf_counter() + self.rates.forward_s
-        while len(self._queries) < self.full and (left := until - time.perf_counter()) > 0:
+        while not self._enough() and (left := until - time.perf_counter()) > 0:
             self._arrived.clear()
             try:
                 await asyncio.wait_for(self._arrived.wait(), left)
             except TimeoutError:
                 return
+
+    def _enough(self) -> bool:
+        full = len(self._company()) == self.manifest.batch
+        return full or len(self._queries) == self.episodes
+
+    def _company(self) -> list[_Query]:
+        """The oldest query, and those that can share its pass."""
+        instruction = self._queries[0].observation.instruction
+        same = [q for q in self._queries if q.observation.instruction == instruction]
+        return same[: self.manifest.batch]
 
     def _answers(self, batch: Sequence[_Query]) -> list[Answer]:
         """Plans in one call for all that can be planned for."""

@@ -87,7 +87,16 @@ class LearnedPolicy(Policy):
         return self.residual is not None
 
     def plan(self, observations: Sequence[Observation]) -> ActionChunks:
-        """One forward pass; the noise of each chunk is drawn from its item and step alone."""
+        """A forward pass for each instruction; a chunk's noise is drawn from its item and step alone."""
+        by_instruction: dict[str, list[int]] = {}
+        for place, observation in enumerate(observations):
+            by_instruction.setdefault(observation.instruction, []).append(place)
+        chunks = np.empty((len(observations), self.card.chunk_length, self.action_size), np.float32)
+        for places in by_instruction.values():
+            chunks[places] = self._pass([observations[place] for place in places])
+        return chunks
+
+    def _pass(self, observations: Sequence[Observation]) -> ActionChunks:
         # Sums are rounded otherwise in a pass of another size: the last observation fills it up.
         padded = [*observations, *[observations[-1]] * (self.batch - len(observations))]
         chunks, pooled = self.model.plan(

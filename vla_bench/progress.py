@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from vla_bench.items import CLEAN
 from vla_bench.records import EpisodeRecord
 from vla_bench.runs import OnRecord
 
@@ -43,7 +44,7 @@ def _on_terminal(progress: Progress, total: int) -> OnRecord:
 
     def on_record(record: EpisodeRecord) -> None:
         counts.add(record)
-        progress.update(bar, advance=1, description=f"{record.task}  {counts}")
+        progress.update(bar, advance=1, description=f"{record.task}{_arm(record)}  {counts}")
 
     return on_record
 
@@ -55,8 +56,8 @@ def _in_lines(total: int, console: Console) -> OnRecord:
         counts.add(record)
         cause = f"  {record.error}" if record.error else ""
         console.print(
-            f"{counts.total}/{total}  {record.task} {record.trial}/{record.index}  {record.reason} "
-            f"after {record.steps} steps, {record.wall_s:.1f} s{cause}",
+            f"{counts.total}/{total}  {record.task} {record.trial}/{record.index}{_arm(record)}  "
+            f"{record.reason} after {record.steps} steps, {record.wall_s:.1f} s{cause}",
             highlight=False,
             soft_wrap=True,
         )
@@ -64,14 +65,22 @@ def _in_lines(total: int, console: Console) -> OnRecord:
     return on_record
 
 
+def _arm(record: EpisodeRecord) -> str:
+    return "" if record.perturbation == CLEAN else f" {record.perturbation}"
+
+
 class _Counts:
+    """Counts all episodes, and successes among the clean ones."""
+
     def __init__(self) -> None:
-        self.total = 0
-        self.successes = 0
+        self.total = self.clean = self.successes = 0
 
     def add(self, record: EpisodeRecord) -> None:
         self.total += 1
-        self.successes += record.success
+        if record.perturbation == CLEAN:
+            self.clean += 1
+            self.successes += record.success
 
     def __str__(self) -> str:
-        return f"{self.successes}/{self.total} succeeded"
+        kind = "" if self.clean == self.total else "clean ones "
+        return f"{self.successes}/{self.clean} {kind}succeeded"

@@ -16,6 +16,7 @@ from vla_bench.clock import Clock
 from vla_bench.errors import PolicyError
 from vla_bench.input_controls import controlled
 from vla_bench.items import WorkItem
+from vla_bench.perturbations.catalogue import make_perturbation
 from vla_bench.planning import Answer, contract, next_action, plan_chunks
 from vla_bench.policies.base import Observation, Policy
 from vla_bench.records import EpisodeRecord, Reason
@@ -121,12 +122,14 @@ class _Episode:
     def __post_init__(self) -> None:
         self.clock = Clock()
         self.states, self.actions = hashlib.sha256(), hashlib.sha256()
+        self.perturbation = make_perturbation(self.item, self.policy.suite)
 
     def begin(self) -> None:
         """Sets up the world."""
         with self.clock("simulation_s"):
             self.env.begin(self.item)
         self.probe = self.env.world_probe()
+        self.perturbation.begin(self.env)
         self._note_state()
 
     def run(self) -> Generator[Observation, Answer, None]:
@@ -164,12 +167,13 @@ class _Episode:
         with self.clock("observation_s"):
             raw = self.env.observe(images=images or self.settings.observe_every_step)
             shown = _shown(raw, self.item, self.steps, self.settings.inputs, images)
-            return controlled(self.settings.input_control, shown, self.policy.suite)
+            known = controlled(self.settings.input_control, shown, self.policy.suite)
+            return self.perturbation.observed(known)
 
     def _step(self, action: Action) -> None:
         self.actions.update(action.tobytes())
         with self.clock("simulation_s"):
-            self.holds = self.env.advance(action)
+            self.holds = self.env.advance(self.perturbation.played(self.env, action, self.steps))
         self.steps += 1
         self._note_state()
         if self.holds and self.first_success is None:

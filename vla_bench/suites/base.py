@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from vla_bench.assets import Download
 from vla_bench.cards import SuiteCard
 from vla_bench.errors import UserError
-from vla_bench.items import InitialState, WorkItem, make_items
+from vla_bench.items import CLEAN, InitialState, WorkItem, make_items
+from vla_bench.perturbations.changes import Change
 
 Arrays = dict[str, NDArray[Any]]
 RawObservation = dict[str, Arrays]
@@ -30,8 +31,10 @@ class SuiteEnv(gymnasium.Env[RawObservation, NDArray[np.float32]], ABC):
     Attributes:
         items: The items that `reset` draws from when it is given none.
         max_steps: Steps after which an episode is truncated.
+        grippers: Entries of an action that command a gripper; action noise spares them.
     """
 
+    grippers: ClassVar[tuple[int, ...]] = ()
     metadata: dict[str, Any] = {  # noqa: RUF012  gymnasium declares it so
         "render_modes": ["rgb_array"],
         "render_fps": 20,
@@ -75,6 +78,14 @@ class SuiteEnv(gymnasium.Env[RawObservation, NDArray[np.float32]], ABC):
     def world_probe(self) -> str:
         """Digest of the settled initial world, rounded so that it survives a change of machine."""
 
+    def perturb(self, change: Change) -> None:
+        """Changes the running world, until `begin` is called again and undoes it to the bit.
+
+        Args:
+            change: One that the suite's `perturbations` ask for.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no {type(change).__name__}")
+
     def status(self) -> Mapping[str, bool | float]:
         """Measures of the world as it stands, from `begin` on, e.g. the parts of the success condition.
 
@@ -90,6 +101,10 @@ class SuiteEnv(gymnasium.Env[RawObservation, NDArray[np.float32]], ABC):
         item = (options or {}).get("item")
         if item is None:
             item = self.items[int(self.np_random.integers(len(self.items)))]
+        if item.perturbation != CLEAN:
+            raise UserError(
+                f"{item.perturbation}: only `play` perturbs; reset to `item.under('none')`"
+            )
         self.step_count = 0
         self.begin(item)
         return self.observe(), {"item": item.digest}
@@ -106,7 +121,13 @@ class SuiteEnv(gymnasium.Env[RawObservation, NDArray[np.float32]], ABC):
 
 
 class Suite(ABC):
-    """A family of tasks in one simulator, its protocol pinned by a card."""
+    """A family of tasks in one simulator, its protocol pinned by a card.
+
+    Attributes:
+        perturbations: Names of the world's perturbations that its environments know how to `perturb` for.
+    """
+
+    perturbations: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, card: SuiteCard) -> None:
         self.card = card

@@ -63,7 +63,7 @@ class ShiftedCamera(Perturbation):
     name = "camera-shift"
     description = "every camera moved and turned, each in a direction and about an axis of its own"
     units = "{} m and {} degrees"
-    levels = ((0.02, 2), (0.05, 5), (0.1, 10))
+    levels = ((0.01, 2), (0.02, 5), (0.04, 10))
     felt_in = "images"
     of_world = True
 

@@ -15,8 +15,9 @@ from sapien.physx import PhysxArticulation, PhysxRigidDynamicComponent
 
 from vla_bench.cards import SuiteCard
 from vla_bench.items import WorkItem
+from vla_bench.perturbations.changes import Backdrop, CameraShift, Change, Light, Push
 from vla_bench.suites.base import Arrays, RawObservation, SuiteEnv
-from vla_bench.suites.ms_hab import rules
+from vla_bench.suites.ms_hab import perturbing, rules
 from vla_bench.suites.ms_hab.dataset import Dataset, Plan, Spawn
 from vla_bench.suites.ms_hab.scene import HIDDEN, FetchWorld, use_assets
 from vla_bench.suites.spaces import observation_space
@@ -30,6 +31,8 @@ PROBE_DECIMALS = 3
 
 class MsHabEnv(SuiteEnv):
     """Plays the items of one SetTable subtask (pick, place, open or close) on CPU physics."""
+
+    grippers = (7,)
 
     def __init__(
         self,
@@ -139,6 +142,30 @@ class MsHabEnv(SuiteEnv):
         self.contacts = rules.Contacts(self.world.scene.get_contacts(), self.world.sim_timestep)
         self.force += self.contacts.robot_force(self.force_links)
         return all(value for value in self.status().values() if isinstance(value, bool))
+
+    def perturb(self, change: Change) -> None:
+        """Changes this episode's world. A camera that is not observed is not there to be shifted."""
+        match change:
+            case Push():
+                self._push(change)
+            case CameraShift():
+                if SENSORS[change.camera] in self.cameras:
+                    perturbing.shift_camera(self.world, SENSORS[change.camera], change)
+            case Light():
+                perturbing.relight(self.world, change)
+            case Backdrop():
+                perturbing.tint(self.world, change.colour)
+
+    def _push(self, push: Push) -> None:
+        """Pushes the base; or the object, when a door or drawer is the task, that at its handle."""
+        if push.body == "base":
+            perturbing.push_base(self.robot, push.velocity)
+        elif self.plan.subtask in ("pick", "place"):
+            assert self.target is not None
+            perturbing.push_object(self.target, push.velocity)
+        else:
+            assert self.articulation is not None
+            perturbing.push_door(self.articulation, self.plan, push.velocity)
 
     def status(self) -> dict[str, bool | float]:
         """Every condition of success by name, and the force so far (N)."""

@@ -21,6 +21,7 @@ from mani_skill.utils.scene_builder.replicacad import scene_builder as replicaca
 from mani_skill.utils.structs import Actor, Articulation
 from mani_skill.utils.structs.types import SimConfig
 from numpy.typing import NDArray
+from sapien.render import RenderCameraComponent
 
 from vla_bench.suites.ms_hab.dataset import Episode
 
@@ -196,6 +197,20 @@ class FetchWorld(BaseEnv):  # type: ignore[misc]
         """One control step of 50 ms."""
         self._step_action(action)
         self._elapsed_steps += 1
+
+    def camera(self, sensor: str) -> RenderCameraComponent:
+        """A sensor's camera."""
+        return self._sensors[sensor].camera._render_cameras[0]
+
+    def backdrop(self) -> list[sapien.Entity]:
+        """Floor and walls, and the furniture that does not move."""
+        movable = self.apartment.movable_objects
+        fixed = [
+            thing
+            for name, thing in sorted(self.apartment.scene_objects.items())
+            if isinstance(thing, Actor) and name not in movable
+        ]
+        return [actor._objs[0] for actor in (self.apartment.bg, *fixed)]
 
     def render_cameras(self) -> dict[str, NDArray[np.uint8]]:
         """Sensor name -> uint8 (H, W, 3)."""

@@ -47,6 +47,10 @@ DOWNLOADS = (
 class MsHabSuite(Suite):
     """The SetTable tasks of ManiSkill-HAB, in the real apartments or in the project's mini ones."""
 
+    perturbations = frozenset(
+        {"push-base", "push-object", "camera-shift", "lighting", "background"}
+    )
+
     def __init__(self, card: SuiteCard) -> None:
         super().__init__(card)
         self.dataset = Dataset(self.asset_root(), _split(card))

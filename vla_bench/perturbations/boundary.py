@@ -27,7 +27,7 @@ class ActionNoise(Perturbation):
         f"correlated by {CORRELATION:g} from step to step"
     )
     units = "standard deviation {} of full scale"
-    levels = ((0.1,), (0.2,), (0.4,))
+    levels = ((0.05,), (0.1,), (0.2,))
 
     def begin(self, env: SuiteEnv) -> None:
         """Starts the noise on all entries but the grippers'."""

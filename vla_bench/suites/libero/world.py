@@ -11,7 +11,9 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from vla_bench.perturbations.changes import Backdrop, CameraShift, Light, Vector
 from vla_bench.suites.libero.domain import make_domain
+from vla_bench.suites.libero.perturbing import Looks, push
 from vla_bench.suites.libero.sampling import SAMPLED_AFTER, Sample
 
 RESET_ATTEMPTS = 1000
@@ -61,6 +63,7 @@ class LiberoWorld:
         )
         self._sample = Sample(self.domain.sim)
         self._images: dict[str, NDArray[np.uint8]] = {}
+        self._looks: Looks | None = None
 
     def begin(self, seed: int, state: NDArray[np.float64] | None) -> None:
         """Starts an episode that depends on the arguments only.
@@ -83,6 +86,9 @@ class LiberoWorld:
             RuntimeError: No placement without overlap was found.
         """
         domain = self.domain
+        if self._looks is not None:
+            self._looks.restore()
+            self._looks = None
         with _seeded(seed):
             self._reset()
         if not self.savings.soft_reset:
@@ -108,6 +114,27 @@ class LiberoWorld:
                 continue
             return
         raise RuntimeError(f"no placement without overlap in {RESET_ATTEMPTS} draws")
+
+    def perturb(self, change: CameraShift | Light | Backdrop) -> None:
+        """Changes how the world looks, until the next episode begins."""
+        sim, sample = self.domain.sim, self._sample.data
+        model = sim.model._model
+        looks = self._looks = self._looks or Looks(model)
+        match change:
+            case CameraShift():
+                looks.shift(sim.model.camera_name2id(change.camera), change)
+            case Light():
+                looks.relight(change)
+            case Backdrop():
+                arena = self.domain.model.mujoco_arena.worldbody.findall(".//body")
+                names = [body.get("name") for body in arena]
+                looks.tint([0, *map(sim.model.body_name2id, names)], change.colour)
+        mujoco.mj_camlight(model, sample)
+        self._images = {}
+
+    def push(self, body: int, velocity: Vector) -> None:
+        """Pushes a body (m/s, world frame)."""
+        push(self.domain.sim.model._model, self.domain.sim.data._data, body, velocity)
 
     def step(self, action: NDArray[np.float64]) -> bool:
         """Plays one control step of 50 ms.

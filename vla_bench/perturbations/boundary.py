@@ -47,7 +47,7 @@ class ProprioceptionNoise(Perturbation):
     name = "proprioception-noise"
     description = "Gaussian noise on every entry of the state that is read, fresh at every reading"
     units = "standard deviation {} of the entry's unit (m, rad, m/s, rad/s)"
-    levels = ((0.01,), (0.03,), (0.1,))
+    levels = ((0.002,), (0.005,), (0.02,))
     felt_in = "state"
 
     def observed(self, observation: Observation) -> Observation:

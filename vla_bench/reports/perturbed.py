@@ -110,7 +110,7 @@ def cells(row: PairedRow) -> tuple[str, ...]:
     difference = interval = "-"
     if row.difference is not None:
         value, (low, high) = row.difference
-        difference, interval = f"{100 * value:+.1f}", f"[{100 * low:+.1f}, {100 * high:+.1f}]"
+        difference, interval = _points(value), f"[{_points(low)}, {_points(high)}]"
     return (
         row.task,
         f"{row.both + row.only_clean}/{row.pairs}",
@@ -122,6 +122,11 @@ def cells(row: PairedRow) -> tuple[str, ...]:
         str(row.harness_errors),
         str(row.missing),
     )
+
+
+def _points(share: float) -> str:
+    """Percentage points with their sign; adding 0.0 turns -0.0 into 0.0."""
+    return f"{round(100 * share, 1) + 0.0:+.1f}"
 
 
 def heading(arm: str, manifest: RunManifest) -> str:

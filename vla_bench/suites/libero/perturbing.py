@@ -8,7 +8,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_bench.perturbations.changes import CameraShift, Light, Vector
+from vla_bench.perturbations.changes import Backdrop, CameraShift, Light, Vector
 
 LOOKS = (
     "cam_pos",
@@ -21,6 +21,7 @@ LOOKS = (
     "mat_rgba",
 )
 """Fields of a model that perturbations change; no state depends on them."""
+LookChange = CameraShift | Light | Backdrop
 HEADLIGHT = ("ambient", "diffuse", "specular")
 KNOB = 0.02
 """m: radius of what turns about its own middle."""
@@ -30,11 +31,12 @@ class Looks:
     """How a model looks: what can be changed of it, and what it was.
 
     Args:
-        model: MuJoCo's model, as built.
+        domain: LIBERO's environment, as built.
     """
 
-    def __init__(self, model: Any) -> None:  # noqa: ANN401
-        self._model = model
+    def __init__(self, domain: Any) -> None:  # noqa: ANN401
+        self._domain = domain
+        self._model = model = domain.sim.model._model
         fields = [getattr(model, name) for name in LOOKS]
         fields += [getattr(model.vis.headlight, name) for name in HEADLIGHT]
         self._kept = [(field, field.copy()) for field in fields]
@@ -44,8 +46,19 @@ class Looks:
         for field, before in self._kept:
             np.copyto(field, before)
 
-    def shift(self, camera: int, shift: CameraShift) -> None:
+    def change(self, change: LookChange) -> None:
+        """Changes what is asked for."""
+        match change:
+            case CameraShift():
+                self._shift(change)
+            case Light():
+                self._relight(change)
+            case Backdrop():
+                self._tint(change.colour)
+
+    def _shift(self, shift: CameraShift) -> None:
         """Moves a camera on what it is mounted on."""
+        camera = self._domain.sim.model.camera_name2id(shift.camera)
         position, orientation = self._model.cam_pos[camera], self._model.cam_quat[camera]
         moved, turn = np.empty(3), np.empty(4)
         mujoco.mju_rotVecQuat(moved, shift.offset, orientation)
@@ -54,7 +67,7 @@ class Looks:
         mujoco.mju_axisAngle2Quat(turn, shift.rotation / angle, angle)
         mujoco.mju_mulQuat(orientation, orientation.copy(), turn)
 
-    def relight(self, light: Light) -> None:
+    def _relight(self, light: Light) -> None:
         """Changes the colour of all light, and moves every lamp; the headlight moves with the camera."""
         model = self._model
         for colours in (model.light_ambient, model.light_diffuse, model.light_specular):
@@ -64,10 +77,11 @@ class Looks:
             colour *= light.colour
         model.light_pos += light.offset
 
-    def tint(self, bodies: list[int], colour: Vector) -> None:
-        """Tints bodies, and all that is made of the same materials."""
-        model = self._model
-        geoms = np.isin(model.geom_bodyid, bodies)
+    def _tint(self, colour: Vector) -> None:
+        """Tints the arena: its bodies' materials, or colours where they have none."""
+        model, arena = self._model, self._domain.model.mujoco_arena.worldbody
+        names = [body.get("name") for body in arena.findall(".//body")]
+        geoms = np.isin(model.geom_bodyid, [0, *map(self._domain.sim.model.body_name2id, names)])
         materials = model.geom_matid[geoms]
         model.mat_rgba[np.unique(materials[materials >= 0]), :3] *= colour
         model.geom_rgba[geoms & (model.geom_matid < 0), :3] *= colour

@@ -11,9 +11,9 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_bench.perturbations.changes import Backdrop, CameraShift, Light, Vector
+from vla_bench.perturbations.changes import Vector
 from vla_bench.suites.libero.domain import make_domain
-from vla_bench.suites.libero.perturbing import Looks, push
+from vla_bench.suites.libero.perturbing import LookChange, Looks, push
 from vla_bench.suites.libero.sampling import SAMPLED_AFTER, Sample
 
 RESET_ATTEMPTS = 1000
@@ -115,21 +115,11 @@ class LiberoWorld:
             return
         raise RuntimeError(f"no placement without overlap in {RESET_ATTEMPTS} draws")
 
-    def perturb(self, change: CameraShift | Light | Backdrop) -> None:
+    def perturb(self, change: LookChange) -> None:
         """Changes how the world looks, until the next episode begins."""
-        sim, sample = self.domain.sim, self._sample.data
-        model = sim.model._model
-        looks = self._looks = self._looks or Looks(model)
-        match change:
-            case CameraShift():
-                looks.shift(sim.model.camera_name2id(change.camera), change)
-            case Light():
-                looks.relight(change)
-            case Backdrop():
-                arena = self.domain.model.mujoco_arena.worldbody.findall(".//body")
-                names = [body.get("name") for body in arena]
-                looks.tint([0, *map(sim.model.body_name2id, names)], change.colour)
-        mujoco.mj_camlight(model, sample)
+        self._looks = self._looks or Looks(self.domain)
+        self._looks.change(change)
+        mujoco.mj_camlight(self.domain.sim.model._model, self._sample.data)
         self._images = {}
 
     def push(self, body: int, velocity: Vector) -> None:

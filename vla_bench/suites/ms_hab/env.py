@@ -15,7 +15,7 @@ from sapien.physx import PhysxArticulation, PhysxRigidDynamicComponent
 
 from vla_bench.cards import SuiteCard
 from vla_bench.items import WorkItem
-from vla_bench.perturbations.changes import Backdrop, CameraShift, Change, Light, Push
+from vla_bench.perturbations.changes import CameraShift, Change
 from vla_bench.suites.base import Arrays, RawObservation, SuiteEnv
 from vla_bench.suites.ms_hab import perturbing, rules
 from vla_bench.suites.ms_hab.dataset import Dataset, Plan, Spawn
@@ -145,27 +145,10 @@ class MsHabEnv(SuiteEnv):
 
     def perturb(self, change: Change) -> None:
         """Changes this episode's world. A camera that is not observed is not there to be shifted."""
-        match change:
-            case Push():
-                self._push(change)
-            case CameraShift():
-                if SENSORS[change.camera] in self.cameras:
-                    perturbing.shift_camera(self.world, SENSORS[change.camera], change)
-            case Light():
-                perturbing.relight(self.world, change)
-            case Backdrop():
-                perturbing.tint(self.world, change.colour)
-
-    def _push(self, push: Push) -> None:
-        """Pushes the base; or the object, when a door or drawer is the task, that at its handle."""
-        if push.body == "base":
-            perturbing.push_base(self.robot, push.velocity)
-        elif self.plan.subtask in ("pick", "place"):
-            assert self.target is not None
-            perturbing.push_object(self.target, push.velocity)
-        else:
-            assert self.articulation is not None
-            perturbing.push_door(self.articulation, self.plan, push.velocity)
+        if not isinstance(change, CameraShift):
+            perturbing.perturb(self, change)
+        elif SENSORS[change.camera] in self.cameras:
+            perturbing.shift_camera(self.world, SENSORS[change.camera], change)
 
     def status(self) -> dict[str, bool | float]:
         """Every condition of success by name, and the force so far (N)."""

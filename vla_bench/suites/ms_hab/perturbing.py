@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import sapien
 from sapien.physx import PhysxArticulation, PhysxRigidDynamicComponent
 from sapien.render import RenderBodyComponent, RenderLightComponent, RenderMaterial, RenderTexture2D
 
-from vla_bench.perturbations.changes import CameraShift, Light, Vector
+from vla_bench.perturbations.changes import Backdrop, CameraShift, Light, Push, Vector
 from vla_bench.suites.ms_hab.dataset import Plan
 from vla_bench.suites.ms_hab.scene import FetchWorld
+
+if TYPE_CHECKING:
+    from vla_bench.suites.ms_hab.env import MsHabEnv
 
 BASE_JOINTS = slice(0, 2)
 """Of the robot: along x and y of the world."""
@@ -21,21 +25,35 @@ TO_SAPIEN = np.array([[0, 0, -1], [-1, 0, 0], [0, 1, 0]])
 """From a camera's right, up, backwards to SAPIEN's forward, left, up."""
 
 
-def push_base(robot: PhysxArticulation, velocity: Vector) -> None:
-    """Adds a velocity to the base's; its wheels then brake it."""
-    speeds = robot.get_qvel()
-    speeds[BASE_JOINTS] += velocity[:2]
-    robot.set_qvel(speeds)
+def perturb(env: MsHabEnv, change: Push | Light | Backdrop) -> None:
+    """Changes an episode's world, all but its cameras."""
+    match change:
+        case Push():
+            _push(env, change)
+        case Light():
+            _relight(env.world, change)
+        case Backdrop():
+            _tint(env.world, change.colour)
 
 
-def push_object(thing: sapien.Entity, velocity: Vector) -> None:
-    """Adds a velocity to an object's."""
-    body = thing.find_component_by_type(PhysxRigidDynamicComponent)
-    body.set_linear_velocity(body.linear_velocity + velocity.astype(np.float32))
+def _push(env: MsHabEnv, push: Push) -> None:
+    """Pushes the base, or the object; when a door or a drawer is the task, that at its handle."""
+    if push.body == "base":
+        # Its wheels brake it.
+        speeds = env.robot.get_qvel()
+        speeds[BASE_JOINTS] += push.velocity[:2]
+        env.robot.set_qvel(speeds)
+    elif env.plan.subtask in ("pick", "place"):
+        assert env.target is not None
+        body = env.target.find_component_by_type(PhysxRigidDynamicComponent)
+        body.set_linear_velocity(body.linear_velocity + push.velocity.astype(np.float32))
+    else:
+        assert env.articulation is not None
+        _push_door(env.articulation, env.plan, push.velocity)
 
 
-def push_door(articulation: PhysxArticulation, plan: Plan, velocity: Vector) -> None:
-    """Pushes a plan's door or drawer at its handle: the joint takes what it lets through."""
+def _push_door(articulation: PhysxArticulation, plan: Plan, velocity: Vector) -> None:
+    """Its joint takes what it lets through."""
     joint, link = (
         articulation.active_joints[plan.handle_joint],
         articulation.links[plan.handle_link],
@@ -59,7 +77,7 @@ def shift_camera(world: FetchWorld, sensor: str, shift: CameraShift) -> None:
     camera.local_pose = camera.local_pose * sapien.Pose(offset, turn)
 
 
-def relight(world: FetchWorld, light: Light) -> None:
+def _relight(world: FetchWorld, light: Light) -> None:
     """Changes the colour of all light, and moves every lamp."""
     scene = world.scene.sub_scenes[0]
     scene.set_ambient_light(scene.ambient_light * light.colour)
@@ -70,7 +88,7 @@ def relight(world: FetchWorld, light: Light) -> None:
             entity.set_pose(sapien.Pose(entity.pose.p + light.offset, entity.pose.q))
 
 
-def tint(world: FetchWorld, colour: Vector) -> None:
+def _tint(world: FetchWorld, colour: Vector) -> None:
     """Tints floor, walls and all furniture that does not move: what they reflect and what they glow."""
     for material in _materials(world.backdrop()):
         for name in ("base_color", "emission"):

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from vla_bench.items import WorkItem
+from vla_bench.perturbations.catalogue import KINDS
 from vla_bench.records import EpisodeRecord, RunManifest
 
 ROOT = Path(__file__).parent.parent
@@ -23,6 +24,16 @@ def test_records_page_lists_every_field():
     page = (ROOT / "docs" / "records.md").read_text()
     for model in (EpisodeRecord, RunManifest, WorkItem):
         assert table(model) in page, f"docs/records.md should hold:\n{table(model)}"
+
+
+def test_perturbations_page_lists_every_level():
+    page = (ROOT / "docs" / "perturbations.md").read_text()
+    for name, kind in KINDS.items():
+        [row] = re.findall(rf"^\| `{name}` \| [^|]* \| [^|]* \| [^|]* \| [^|]* \|$", page, re.M)[:1]
+        cells = row.split("|")[3:6]
+        for cell, numbers in zip(cells, kind.levels, strict=True):
+            said = set(re.findall(r"\d+\.?\d*", cell))
+            assert name == "paraphrase" or {f"{n:g}" for n in numbers} <= said, row
 
 
 def test_the_policy_of_the_docs_runs(tmp_path, vla_bench):

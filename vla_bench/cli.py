@@ -46,6 +46,7 @@ class Noun(StrEnum):
     tasks = "tasks"
     recipes = "recipes"
     sweeps = "sweeps"
+    perturbations = "perturbations"
 
 
 class InputControl(StrEnum):
@@ -99,6 +100,10 @@ def run(
     input_control: Annotated[
         InputControl, typer.Option(help="Takes an input away, to ask whether the policy reads it.")
     ] = InputControl.none,
+    perturb: Annotated[
+        str,
+        typer.Option(help="Comma-separated NAME:LEVEL; every episode again under each of them."),
+    ] = "",
     video: Annotated[Video, typer.Option(help="Which episodes to film.")] = Video.none,
     out: Annotated[Path | None, typer.Option(help="Run folder; resumed if it exists.")] = None,
     allow_mismatch: Annotated[
@@ -123,6 +128,7 @@ def run(
             replicas=replicas,
             delay=delay,
             input_control=input_control.value,
+            perturbations=[name for name in perturb.split(",") if name],
             options=_pairs(settings or []),
             weights=weights,
             video=video.value,
@@ -149,9 +155,11 @@ def run(
 @app.command("list")
 def list_(
     noun: Annotated[Noun, typer.Argument(help="What to list.")],
-    suite: Annotated[str | None, typer.Option(help="For tasks: of which suite.")] = None,
+    suite: Annotated[
+        str | None, typer.Option(help="For tasks and perturbations: those of one suite.")
+    ] = None,
 ) -> None:
-    """Lists policies, suites, tasks, recipes or sweeps."""
+    """Lists policies, suites, tasks, recipes, sweeps or perturbations."""
     from vla_bench.cards import PolicyCard, SuiteCard, find_cards, load_card
 
     table = Table(show_edge=False, pad_edge=False)
@@ -177,6 +185,15 @@ def list_(
         for name in find_cards(Sweep):
             sweep_card = load_card(Sweep, name)
             table.add_row(name, sweep_card.suite, sweep_card.option, sweep_card.description)
+    elif noun is Noun.perturbations:
+        from vla_bench.perturbations import catalogue
+        from vla_bench.registry import make_suite
+
+        for column in catalogue.HEADER:
+            table.add_column(column)
+        of_suite = make_suite(load_card(SuiteCard, suite)) if suite else None
+        for row in catalogue.rows(of_suite):
+            table.add_row(*row)
     else:
         kind = PolicyCard if noun is Noun.policies else SuiteCard
         for column in ("name", "version", "description"):
@@ -485,13 +502,13 @@ def _pairs(settings: list[str]) -> dict[str, str]:
 
 
 def _show(path: Path) -> int:
-    """Prints a run's success table, writes its report, returns how many episodes are missing."""
+    """Prints a run's tables, writes its report, returns how many episodes are missing."""
     from vla_bench.records import RunFolder
-    from vla_bench.reports import tables
+    from vla_bench.reports import perturbed, tables
 
     folder = RunFolder(path)
-    manifest = folder.manifest
-    rows = tables.success_rows(folder.items(), folder.records())
+    manifest, items, records = folder.manifest, folder.items(), folder.records()
+    rows = tables.success_rows(items, records)
     table = Table(title=tables.title(manifest))
     for column in tables.header(rows):
         table.add_column(column, justify="left" if column == "task" else "right", overflow="fold")
@@ -499,8 +516,20 @@ def _show(path: Path) -> int:
         table.add_row(*tables.cells(row))
     console.print(table)
     console.print(tables.overall(rows), highlight=False)
+    for arm, pairs in perturbed.paired_rows(items, records).items():
+        table = Table(title=f"the same items under {arm}")
+        for column in perturbed.HEADER:
+            table.add_column(
+                column,
+                justify="left" if column == "task" else "right",
+                overflow="fold",
+                no_wrap="%" in column,
+            )
+        for pair in pairs:
+            table.add_row(*perturbed.cells(pair))
+        console.print(table)
     console.print(f"report: {tables.write_report(folder)}", soft_wrap=True, highlight=False)
-    return sum(row.missing for row in rows)
+    return len(items) - len({item.digest for item in items} & {record.item for record in records})
 
 
 def main() -> None:

@@ -10,6 +10,8 @@ from functools import cached_property
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+CLEAN = "none"
+"""`perturbation` of an item that is played undisturbed."""
 InitialState = dict[str, str | int]
 """What a suite needs to put its world into an episode's start, e.g. scene, plan uid, spawn index."""
 
@@ -46,17 +48,34 @@ class WorkItem(BaseModel):
     """What the robot is told to do."""
     initial_state: InitialState
     """The pinned start of the episode."""
-    perturbation: str = "none"
-    """Name of the disturbance applied during the episode."""
+    perturbation: str = CLEAN
+    """Perturbation and its level, `NAME:LEVEL`; `none` for the clean episode."""
 
     @cached_property
     def digest(self) -> str:
         """Identity of the item: 16 hex digits over all its fields."""
         return digest(self.model_dump())
 
+    @property
+    def order(self) -> tuple[int, int, str]:
+        """Where it comes among the items of its task."""
+        return self.trial, self.index, self.perturbation
+
+    @cached_property
+    def clean_digest(self) -> str:
+        """Digest of the same episode without a perturbation: pairs the two and seeds their draws."""
+        return self.digest if self.perturbation == CLEAN else self.under(CLEAN).digest
+
+    def under(self, perturbation: str) -> WorkItem:
+        """The same episode under a perturbation."""
+        return WorkItem(**{**self.model_dump(), "perturbation": perturbation})
+
     def generator(self, purpose: str) -> np.random.Generator:
-        """A random generator for one purpose, e.g. a policy's noise; independent per purpose."""
-        return np.random.default_rng(derive_seed(self.digest, purpose))
+        """A random generator for one purpose, e.g. a policy's noise; independent per purpose.
+
+        A perturbed episode draws what its clean one does, so that the two are matched.
+        """
+        return np.random.default_rng(derive_seed(self.clean_digest, purpose))
 
 
 def make_items(

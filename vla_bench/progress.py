@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from vla_bench.items import CLEAN
 from vla_bench.records import EpisodeRecord
 
 ON_CTRL_C = "finishing the episodes under way; Ctrl-C again stops at once"
@@ -21,13 +22,11 @@ class Shown(ABC):
     """What is told how a run is getting on."""
 
     def __init__(self) -> None:
-        self.played = 0
-        self.successes = 0
+        self.counts = _Counts()
 
     def on_record(self, record: EpisodeRecord) -> None:
         """Counts and shows one record."""
-        self.played += 1
-        self.successes += record.success
+        self.counts.add(record)
         self.show(record)
 
     @abstractmethod
@@ -76,8 +75,8 @@ class _Bar(Shown):
         self.bar = progress.add_task("starting", total=total, status="")
 
     def show(self, record: EpisodeRecord) -> None:
-        counts = f"{self.successes}/{self.played} succeeded"
-        self.progress.update(self.bar, advance=1, description=f"{record.task}  {counts}")
+        description = f"{record.task}{_arm(record)}  {self.counts}"
+        self.progress.update(self.bar, advance=1, description=description)
 
     def on_status(self, status: str) -> None:
         self.progress.update(self.bar, status=status)
@@ -95,9 +94,10 @@ class _Lines(Shown):
 
     def show(self, record: EpisodeRecord) -> None:
         cause = f"  {record.error}" if record.error else ""
+        place = f"{record.task} {record.trial}/{record.index}{_arm(record)}"
         self._print(
-            f"{self.played}/{self.total}  {record.task} {record.trial}/{record.index}  {record.reason} "
-            f"after {record.steps} steps, {record.wall_s:.1f} s{cause}"
+            f"{self.counts.total}/{self.total}  {place}  "
+            f"{record.reason} after {record.steps} steps, {record.wall_s:.1f} s{cause}"
         )
 
     def on_status(self, status: str) -> None:
@@ -110,3 +110,24 @@ class _Lines(Shown):
 
     def _print(self, line: str) -> None:
         self.console.print(line, highlight=False, soft_wrap=True)
+
+
+def _arm(record: EpisodeRecord) -> str:
+    return "" if record.perturbation == CLEAN else f" {record.perturbation}"
+
+
+class _Counts:
+    """Counts all episodes, and successes among the clean ones."""
+
+    def __init__(self) -> None:
+        self.total = self.clean = self.successes = 0
+
+    def add(self, record: EpisodeRecord) -> None:
+        self.total += 1
+        if record.perturbation == CLEAN:
+            self.clean += 1
+            self.successes += record.success
+
+    def __str__(self) -> str:
+        kind = "" if self.clean == self.total else "clean ones "
+        return f"{self.successes}/{self.clean} {kind}succeeded"

@@ -11,13 +11,13 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from filelock import BaseFileLock
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vla_bench.cards import PolicyCard, SuiteCard
 from vla_bench.delays import Latency
 from vla_bench.errors import UserError
 from vla_bench.input_controls import InputControl
-from vla_bench.items import WorkItem, digest, group_by_task, items_digest
+from vla_bench.items import CLEAN, WorkItem, digest, group_by_task, items_digest
 from vla_bench.locks import acquire
 
 Reason = Literal["success", "timeout", "policy_error", "harness_error"]
@@ -49,6 +49,8 @@ class EpisodeRecord(BaseModel):
     initial_state: dict[str, str | int]
     """The pinned start: for MS-HAB split, scene, plan uid and spawn index; for LIBERO the initial state's
     number and the protocol."""
+    perturbation: str = Field(default=CLEAN, exclude_if=lambda value: value == CLEAN)
+    """Perturbation and its level, `NAME:LEVEL`; left out of the record of a clean episode."""
     success: bool
     """Outcome as the suite's card defines it (`latched` or `final`)."""
     reason: Reason
@@ -85,7 +87,7 @@ class EpisodeRecord(BaseModel):
     @classmethod
     def of(cls, item: WorkItem, policy: str, **outcome: Any) -> Self:  # noqa: ANN401
         """The record of an item: what the item says, and what came of it."""
-        said = item.model_dump(exclude={"instruction", "perturbation"})
+        said = item.model_dump(exclude={"instruction"})
         return cls(item=item.digest, policy=policy, **said, **outcome)
 
     @classmethod
@@ -110,6 +112,12 @@ class EpisodeRecord(BaseModel):
     def digest(self) -> str:
         """Digest of the item."""
         return self.item
+
+    @property
+    def place(self) -> str:
+        """The item's name within its run: `task/trial/index`, and `/perturbation` if there is one."""
+        arm = "" if self.perturbation == CLEAN else f"/{self.perturbation}"
+        return f"{self.task}/{self.trial}/{self.index}{arm}"
 
     def outcome(self) -> dict[str, Any]:
         """All fields but the times: what two runs of the same item must agree on."""
@@ -320,7 +328,8 @@ class RunFolder:
 
     def video(self, item: WorkItem) -> Path:
         """Where the video of an item goes."""
-        return self.videos / f"{item.task}_{item.trial}_{item.index:03d}_{item.digest}.mp4"
+        arm = "" if item.perturbation == CLEAN else f"_{item.perturbation.replace(':', '-')}"
+        return self.videos / f"{item.task}_{item.trial}_{item.index:03d}{arm}_{item.digest}.mp4"
 
 
 @contextmanager
@@ -344,11 +353,12 @@ def _replace(path: Path, text: str) -> None:
 
 
 def _merged(old: Sequence[WorkItem], new: Sequence[WorkItem], suite: SuiteCard) -> list[WorkItem]:
-    """The items of both, in the order of task, trial and index."""
-    places: dict[tuple[int, int, int], WorkItem] = {}
+    """The items of both, in the order of task, trial and index, each clean one before its perturbed."""
+    places: dict[tuple[int, int, int, bool, str], WorkItem] = {}
     tasks = list(suite.tasks)
     for item in [*old, *new]:
-        place = (tasks.index(item.task), item.trial, item.index)
+        arm = item.perturbation
+        place = (tasks.index(item.task), item.trial, item.index, arm != CLEAN, arm)
         if places.setdefault(place, item) != item:
             raise UserError(
                 f"{item.task} {item.trial}/{item.index} is another episode than when the run was "

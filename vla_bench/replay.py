@@ -29,7 +29,7 @@ def replay_item(run_folder: Path, name: str, out: Path | None = None) -> Replay:
 
     Args:
         run_folder: The run.
-        name: Digest of the item or its start, or `task/trial/index`.
+        name: Digest of the item or its start, or `task/trial/index`, or with `/perturbation` after it.
         out: Video file; None for one in the run folder.
 
     Raises:
@@ -57,7 +57,7 @@ def replay_item(run_folder: Path, name: str, out: Path | None = None) -> Replay:
 
 
 def _find(records: Sequence[EpisodeRecord], name: str) -> EpisodeRecord:
-    places = {f"{r.task}/{r.trial}/{r.index}": r for r in records}
+    places = {r.place: r for r in records}
     found = [r for r in records if r.item.startswith(name)] if "/" not in name else []
     if name in places:
         return places[name]

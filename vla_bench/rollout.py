@@ -15,6 +15,7 @@ from vla_bench.clock import Clock
 from vla_bench.errors import PolicyError
 from vla_bench.input_controls import controlled
 from vla_bench.items import WorkItem
+from vla_bench.perturbations.catalogue import make_perturbation
 from vla_bench.planning import Answer, PlannedChunk, contract, next_action, plan_chunks
 from vla_bench.policies.base import Observation, Policy
 from vla_bench.records import EpisodeRecord, Reason
@@ -149,12 +150,14 @@ class _Episode:
         self.states, self.actions = hashlib.sha256(), hashlib.sha256()
         settings = self.settings
         self.chunks = ChunkPlayer(settings.horizon, settings.temporal_ensembling, settings.delay)
+        self.perturbation = make_perturbation(self.item, self.policy.suite)
 
     def begin(self) -> None:
         """Sets up the world."""
         with self.clock("simulation_s"):
             self.env.begin(self.item)
         self.probe = self.env.world_probe()
+        self.perturbation.begin(self.env)
         self._note_state()
 
     def run(self) -> Generator[Request, Reply, None]:
@@ -213,17 +216,22 @@ class _Episode:
         with self.clock("observation_s"):
             raw = self.env.observe(images=images or self.settings.observe_every_step)
             shown = _shown(raw, self.item, self.steps, self.settings.inputs, images)
-            return controlled(self.settings.input_control, shown, self.policy.suite)
+            known = controlled(self.settings.input_control, shown, self.policy.suite)
+            return self.perturbation.observed(known)
 
     def _step(self, action: Action) -> Generator[Request, Reply, None]:
         self.actions.update(action.tobytes())
-        played = yield from self._asked(action, "simulation_s")
+        played = yield from self._asked(self._disturbed(action), "simulation_s")
         assert isinstance(played, PlayedStep)
         self.holds = played.success
         self.steps += 1
         self._note_state()
         if self.holds and self.first_success is None:
             self.first_success = self.steps
+
+    def _disturbed(self, action: Action) -> Action:
+        with self.clock("simulation_s"):
+            return self.perturbation.played(self.env, action, self.steps)
 
     def _note_state(self) -> None:
         self.states.update(self.env.state_bytes())

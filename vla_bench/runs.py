@@ -18,8 +18,9 @@ from vla_bench.execution.parallel import OnStatus, Parallel
 from vla_bench.execution.slot import VideoChoice
 from vla_bench.execution.waves import WaveExecutor, executor_of
 from vla_bench.input_controls import InputControl
-from vla_bench.items import WorkItem
+from vla_bench.items import CLEAN, WorkItem
 from vla_bench.machine import hardware, installed_versions
+from vla_bench.perturbations import catalogue
 from vla_bench.records import EpisodeRecord, RunFolder, RunManifest
 from vla_bench.registry import make_policy, make_suite, prepare_card
 from vla_bench.settings import Settings
@@ -59,6 +60,8 @@ class RunSpec:
     """Reaction delay in control steps, or `measured:DEVICE`."""
     input_control: InputControl = "none"
     """What to do to the policy's inputs, to ask whether it reads them."""
+    perturbations: Sequence[str] = ()
+    """`NAME:LEVEL` each: every item is played clean, and again under each of these."""
     weights: str | None = None
     """The policy card's option `weights`; None for what the card says."""
     options: Mapping[str, str] = field(default_factory=dict)
@@ -106,13 +109,15 @@ def plan_run(spec: RunSpec) -> PlannedRun:
             f"--workers {spec.parallel.workers}: {suite_card.name} plays its episodes in waves in one "
             f"process; use --batch instead"
         )
+    arms = (CLEAN, *catalogue.arms(spec.perturbations, suite))
     suite.prepare()
     found += [moved for task in tasks if (moved := suite.moved(task))]
     _refuse(found, spec)
     items = [
         item
         for task in tasks
-        for item in suite.items(task, seed=spec.seed, episodes=spec.episodes, trials=spec.trials)
+        for clean in suite.items(task, seed=spec.seed, episodes=spec.episodes, trials=spec.trials)
+        for item in map(clean.under, arms)
     ]
     manifest = RunManifest(
         policy=policy.portable(),

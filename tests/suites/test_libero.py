@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
+from tests.perturbed import check_looks, check_push
 from vla_bench import RunSpec, Settings, doctor, load_card, make_policy, make_suite, plan_run, play
 from vla_bench.cards import PolicyCard, SuiteCard
 from vla_bench.errors import MismatchError, UserError
@@ -481,3 +482,23 @@ def test_closing_an_environment_leaves_the_pictures_of_others_alone(suite):
     late.close()
     for camera in before:
         assert np.array_equal(before[camera], after[camera])
+
+
+@pytest.mark.parametrize(
+    "task",
+    ["put-the-bowl-on-the-stove", "open-the-middle-drawer-of-the-cabinet", "turn-on-the-stove"],
+)
+def test_a_push_shows_from_its_step_on_and_in_no_other_episode(libero_assets, task):
+    """On an object, on a drawer, on a knob."""
+    check_push(make_suite(load_card(SuiteCard, "libero-goal")), task, "push-object", steps=62)
+
+
+def test_camera_light_and_background_change_images_and_nothing_else(libero_assets):
+    goal = make_suite(load_card(SuiteCard, "libero-goal"))
+    check_looks(goal, "put-the-bowl-on-the-stove")
+
+
+def test_the_base_stands_fast(libero_assets):
+    spec = RunSpec("hold", "libero-goal", perturbations=["push-base:1"])
+    with pytest.raises(UserError, match=r"libero-goal has no push-base; it allows .*push-object"):
+        plan_run(spec)

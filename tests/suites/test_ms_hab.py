@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
+from tests.perturbed import check_looks, check_push
 from vla_bench import Policy, Settings, load_card, make_policy, make_suite, play
 from vla_bench.cards import PolicyCard, SuiteCard
 from vla_bench.environments import environment_id
@@ -271,3 +272,20 @@ def test_doing_nothing_and_flailing_never_succeed(suite, name):
             record = play(env, policy, item, settings_for(policy, max_steps=200))
             assert (record.success, record.reason, record.steps) == (False, "timeout", 200)
         env.close()
+
+
+@pytest.mark.parametrize(
+    ("task", "name"),
+    [
+        ("pick-apple", "push-base"),
+        ("pick-apple", "push-object"),
+        ("open-fridge", "push-object"),
+        ("close-drawer", "push-object"),
+    ],
+)
+def test_a_push_shows_from_its_step_on_and_in_no_other_episode(suite, task, name):
+    check_push(suite, task, name, steps=62)
+
+
+def test_camera_light_and_background_change_images_and_nothing_else(suite):
+    check_looks(suite, "pick-apple", index=1)

@@ -32,7 +32,7 @@ class LocalPlanner:
 
     def answers(self, due: Sequence[Observation]) -> Sequence[tuple[Observation, Answer]]:
         """Answers all of them."""
-        due = sorted(due, key=lambda o: (o.item.trial, o.item.index))
+        due = sorted(due, key=lambda o: o.item.order)
         return list(zip(due, plan_chunks(self.policy, due), strict=True))
 
 

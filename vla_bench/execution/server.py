@@ -128,7 +128,7 @@ class PolicyServer:
             await self._gathered()
             batch = self._company()
             self._queries = [query for query in self._queries if query not in batch]
-            batch.sort(key=lambda q: (q.observation.item.trial, q.observation.item.index))
+            batch.sort(key=lambda q: q.observation.item.order)
             start = time.perf_counter()
             try:
                 answers = await self._in_thread(lambda b=batch: self._answers(b))  # type: ignore[misc]

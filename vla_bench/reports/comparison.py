@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vla_bench.errors import UserError
+from vla_bench.items import items_digest
 from vla_bench.records import RunFolder
-from vla_bench.reports.tables import SuccessRow, mean_rate, setting, success_rows
+from vla_bench.reports.tables import SuccessRow, clean_items, mean_rate, setting, success_rows
 
 
 def side_by_side(folders: Sequence[RunFolder]) -> str:
-    """The runs' success rates as a Markdown page.
+    """The runs' success rates on clean episodes as a Markdown page.
 
     Raises:
         UserError: The runs are of different suites, or did not play the same items.
@@ -19,7 +20,7 @@ def side_by_side(folders: Sequence[RunFolder]) -> str:
     first = folders[0].manifest
     for folder in folders[1:]:
         found = folder.manifest
-        if (found.suite.digest, found.items) != (first.suite.digest, first.items):
+        if found.suite.digest != first.suite.digest or _played(folder) != _played(folders[0]):
             raise UserError(
                 f"{folder.path} and {folders[0].path} did not play the same items of the same suite; "
                 "compare runs with equal --suite, --tasks, --episodes, --trials and --seed"
@@ -40,6 +41,10 @@ def side_by_side(folders: Sequence[RunFolder]) -> str:
         *_origins(folders),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _played(folder: RunFolder) -> str:
+    return items_digest(clean_items(folder.items()))
 
 
 def _name(folder: RunFolder) -> str:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from vla_bench.items import WorkItem, group_by_task
+from vla_bench.items import CLEAN, WorkItem, group_by_task
 from vla_bench.records import EpisodeRecord, RunFolder, RunManifest
+from vla_bench.reports import perturbed
 from vla_bench.reports.stats import mean_interval, wilson
 
 COLUMNS = ("task", "reason", "success", "first_success", "status")
@@ -49,17 +50,23 @@ class SuccessRow:
 
 
 def success_rows(items: Sequence[WorkItem], records: Sequence[EpisodeRecord]) -> list[SuccessRow]:
-    """One row per task of a run.
+    """One row per task of a run, of its clean episodes only.
 
     Args:
         items: The items of the run; they say how many episodes there ought to be.
         records: Their records, as far as there are any.
     """
-    frame = pd.DataFrame([record.model_dump() for record in records], columns=list(COLUMNS))
+    clean = [record.model_dump() for record in records if record.perturbation == CLEAN]
+    frame = pd.DataFrame(clean, columns=list(COLUMNS))
     return [
         _row(of_task[0].suite, task, frame[frame["task"] == task], len(of_task))
-        for task, of_task in group_by_task(items).items()
+        for task, of_task in group_by_task(clean_items(items)).items()
     ]
+
+
+def clean_items(items: Sequence[WorkItem]) -> list[WorkItem]:
+    """The items that no perturbation disturbs."""
+    return [item for item in items if item.perturbation == CLEAN]
 
 
 def _row(suite: str, task: str, frame: pd.DataFrame, expected: int) -> SuccessRow:
@@ -202,12 +209,15 @@ def markdown(folder: RunFolder) -> str:
         f"{overall(rows)}. Intervals: Wilson's for a task, MOVER's for their mean. A harness error "
         "counts as an episode without success.",
         "",
+        *perturbed.markdown(folder),
     ]
     return "\n".join(lines)
 
 
 def _facts(manifest: RunManifest, items: Sequence[WorkItem]) -> list[str]:
     engine = ", ".join(f"{name} {manifest.versions[name]}" for name in manifest.suite.engine)
+    arms = sorted({item.perturbation for item in items} - {CLEAN})
+    items = clean_items(items)
     facts = [
         f"- {len(items)} episodes in {len({item.trial for item in items})} trial(s), "
         f"seed {manifest.seed}",
@@ -224,6 +234,8 @@ def _facts(manifest: RunManifest, items: Sequence[WorkItem]) -> list[str]:
         facts.append(f"- reaction delay {_delay(manifest)}")
     if manifest.input_control != "none":
         facts.append(f"- INPUT CONTROL: {manifest.input_control}")
+    if arms:
+        facts.append(f"- the same again under {', '.join(arms)}, which the first table leaves out")
     if manifest.suite.track == "mini":
         facts.append("- a mini world: never to be ranked with the real suite")
     if manifest.suite.options.get("physics") == "gpu":

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from vla_bench.assets import Download
 from vla_bench.cards import SuiteCard
 from vla_bench.errors import UserError
-from vla_bench.items import InitialState, WorkItem, make_items
+from vla_bench.items import CLEAN, InitialState, WorkItem, make_items
+from vla_bench.perturbations.changes import Change
 
 if TYPE_CHECKING:
     from vla_bench.suites.wave import WaveEnv
@@ -33,8 +34,10 @@ class SuiteEnv(gymnasium.Env[RawObservation, NDArray[np.float32]], ABC):
     Attributes:
         items: The items that `reset` draws from when it is given none.
         max_steps: Steps after which an episode is truncated.
+        grippers: Entries of an action that command a gripper; action noise spares them.
     """
 
+    grippers: tuple[int, ...] = ()
     metadata: dict[str, Any] = {  # noqa: RUF012  gymnasium declares it so
         "render_modes": ["rgb_array"],
         "render_fps": 20,
@@ -78,6 +81,14 @@ class SuiteEnv(gymnasium.Env[RawObservation, NDArray[np.float32]], ABC):
     def world_probe(self) -> str:
         """Digest of the settled initial world, rounded so that it survives a change of machine."""
 
+    def perturb(self, change: Change) -> None:
+        """Changes the running world, until `begin` is called again and undoes it to the bit.
+
+        Args:
+            change: One that the suite's `perturbations` ask for.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no {type(change).__name__}")
+
     def status(self) -> Mapping[str, bool | float]:
         """Measures of the world as it stands, from `begin` on, e.g. the parts of the success condition.
 
@@ -93,6 +104,10 @@ class SuiteEnv(gymnasium.Env[RawObservation, NDArray[np.float32]], ABC):
         item = (options or {}).get("item")
         if item is None:
             item = self.items[int(self.np_random.integers(len(self.items)))]
+        if item.perturbation != CLEAN:
+            raise UserError(
+                f"{item.perturbation}: only `play` perturbs; reset to `item.under('none')`"
+            )
         self.step_count = 0
         self.begin(item)
         return self.observe(), {"item": item.digest}
@@ -114,9 +129,11 @@ class Suite(ABC):
     Attributes:
         in_waves: Whether a run plays as many episodes at a time as `--batch` says in the lanes of one
             environment, which `make_wave` makes.
+        perturbations: Names of the world's perturbations that its environments know how to `perturb` for.
     """
 
     in_waves = False
+    perturbations: frozenset[str] = frozenset()
 
     def __init__(self, card: SuiteCard) -> None:
         self.card = card

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla_bench.items import WorkItem
+from vla_bench.perturbations.changes import Change
 from vla_bench.suites.base import RawObservation, SuiteEnv
 
 
@@ -26,7 +27,10 @@ class WaveEnv(ABC):
         render_mode: "rgb_array" if `render` will be called, else None.
         action_space: The actions of one lane.
         observation_space: The observations of one lane.
+        grippers: See `SuiteEnv`.
     """
+
+    grippers: tuple[int, ...] = ()
 
     action_space: gymnasium.Space[NDArray[np.float32]]
     observation_space: gymnasium.Space[RawObservation]
@@ -63,6 +67,10 @@ class WaveEnv(ABC):
     def world_probe(self, lane: int) -> str:
         """Digest of a lane's settled initial world, rounded so that it survives a change of machine."""
 
+    def perturb(self, lane: int, change: Change) -> None:
+        """Changes the running world of a lane; see `SuiteEnv.perturb`."""
+        raise NotImplementedError(f"{type(self).__name__} has no {type(change).__name__}")
+
     def status(self, lane: int) -> Mapping[str, bool | float]:
         """Measures of a lane as it stands; see `SuiteEnv.status`."""
         return {}
@@ -90,6 +98,7 @@ class LaneEnv(SuiteEnv):
         self.lane = lane
         self.action_space = wave.action_space
         self.observation_space = wave.observation_space
+        self.grippers = wave.grippers
 
     def begin(self, item: WorkItem) -> None:
         """Begins a wave of this item alone."""
@@ -111,6 +120,10 @@ class LaneEnv(SuiteEnv):
     def world_probe(self) -> str:
         """Digest of the lane's settled initial world."""
         return self.wave.world_probe(self.lane)
+
+    def perturb(self, change: Change) -> None:
+        """Changes the running world of the lane."""
+        self.wave.perturb(self.lane, change)
 
     def status(self) -> Mapping[str, bool | float]:
         """Measures of the lane as it stands."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import acos, sqrt
 from typing import cast
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from vla_bench.cards import SuiteCard
 from vla_bench.items import WorkItem
+from vla_bench.perturbations.changes import CameraShift, Change, Push
 from vla_bench.suites.base import Arrays, RawObservation, SuiteEnv
 from vla_bench.suites.libero.files import states_of
 from vla_bench.suites.libero.pictures import RESIZERS
@@ -41,6 +43,8 @@ class LiberoEnv(SuiteEnv):
         render_mode: "rgb_array" if `render` will be called.
     """
 
+    grippers = (GRIPPER,)
+
     def __init__(
         self,
         card: SuiteCard,
@@ -65,6 +69,15 @@ class LiberoEnv(SuiteEnv):
         for _ in range(cast(int, self.card.options["settle_steps"])):
             self.world.step(SETTLE_ACTION)
         self.goal_view = GoalView(self.world.domain)
+
+    def perturb(self, change: Change) -> None:
+        """Changes the world. The base stands fast; what is pushed is what is to be moved next."""
+        if isinstance(change, CameraShift):
+            change = replace(change, camera=CAMERAS[change.camera])
+        if isinstance(change, Push):
+            self.world.push(self.goal_view.subject(), change.velocity)
+        else:
+            self.world.perturb(change)
 
     def advance(self, action: NDArray[np.float32]) -> bool:
         """One control step of 50 ms."""

@@ -81,6 +81,11 @@ class GoalView:
         }
         return {name: value.astype(np.float32) for name, value in values.items()}
 
+    def subject(self) -> int:
+        """Id of the body that is to be moved next, or of the one that what is to be moved is part of."""
+        thing = self._pending().subject
+        return int(self._model.site_bodyid[thing.index]) if thing.is_site else thing.index
+
     def _pending(self) -> Goal:
         # The last goal needs no look: it is shown whether it holds or not.
         for goal in self._goals[:-1]:

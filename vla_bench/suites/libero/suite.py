@@ -53,6 +53,8 @@ CHOICES = {
 class LiberoSuite(Suite):
     """One of LIBERO's suites, or several of them together."""
 
+    perturbations = frozenset({"push-object", "camera-shift", "lighting", "background"})
+
     def __init__(self, card: SuiteCard) -> None:
         super().__init__(card)
         _check(card)

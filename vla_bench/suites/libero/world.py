@@ -11,7 +11,9 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from vla_bench.perturbations.changes import Vector
 from vla_bench.suites.libero.domain import make_domain
+from vla_bench.suites.libero.perturbing import LookChange, Looks, push
 from vla_bench.suites.libero.sampling import SAMPLED_AFTER, Sample
 
 RESET_ATTEMPTS = 1000
@@ -61,6 +63,7 @@ class LiberoWorld:
         )
         self._sample = Sample(self.domain.sim)
         self._images: dict[str, NDArray[np.uint8]] = {}
+        self._looks: Looks | None = None
 
     def begin(self, seed: int, state: NDArray[np.float64] | None) -> None:
         """Starts an episode that depends on the arguments only.
@@ -83,6 +86,9 @@ class LiberoWorld:
             RuntimeError: No placement without overlap was found.
         """
         domain = self.domain
+        if self._looks is not None:
+            self._looks.restore()
+            self._looks = None
         with _seeded(seed):
             self._reset()
         if not self.savings.soft_reset:
@@ -108,6 +114,17 @@ class LiberoWorld:
                 continue
             return
         raise RuntimeError(f"no placement without overlap in {RESET_ATTEMPTS} draws")
+
+    def perturb(self, change: LookChange) -> None:
+        """Changes how the world looks, until the next episode begins."""
+        self._looks = self._looks or Looks(self.domain)
+        self._looks.change(change)
+        mujoco.mj_camlight(self.domain.sim.model._model, self._sample.data)
+        self._images = {}
+
+    def push(self, body: int, velocity: Vector) -> None:
+        """Pushes a body (m/s, world frame)."""
+        push(self.domain.sim.model._model, self.domain.sim.data._data, body, velocity)
 
     def step(self, action: NDArray[np.float64]) -> bool:
         """Plays one control step of 50 ms.

@@ -43,10 +43,16 @@ def _offsets(size: int, scale: float) -> NDArray[np.float32]:
 
 
 class Canvas:
-    """An image in the making; it begins as bare floor, tiled so that motion can be seen."""
+    """An image in the making; it begins as bare floor, tiled so that motion can be seen.
 
-    def __init__(self, view: View) -> None:
+    Args:
+        view: What is seen.
+        ground: Factors on the floor's red, green and blue, float64 (3,).
+    """
+
+    def __init__(self, view: View, ground: Floats) -> None:
         self.view = view
+        self._tiles = (np.array(FLOOR) * ground).astype(np.float32)
         self._cos, self._sin = cos(view.up), sin(view.up)
         self._offsets = _offsets(view.size, view.scale)
         self._pixels = self._floor()
@@ -56,7 +62,7 @@ class Canvas:
         x = self.view.x + self._cos * up - self._sin * left
         y = self.view.y + self._sin * up + self._cos * left
         odd = (np.floor(x / TILE) + np.floor(y / TILE)).astype(np.int32) & 1
-        pixels: NDArray[np.float32] = np.array(FLOOR, np.float32)[odd]
+        pixels: NDArray[np.float32] = self._tiles[odd]
         return pixels
 
     def disc(self, centre: Point, radius: float, colour: Rgb) -> None:
@@ -92,6 +98,6 @@ class Canvas:
         last = ceil(middle - (min(a, b) - radius) / scale)
         return slice(max(first, 0), min(last + 1, size))
 
-    def image(self) -> NDArray[np.uint8]:
-        """The finished image, uint8 (size, size, 3)."""
-        return (self._pixels + 0.5).astype(np.uint8)
+    def image(self, light: Floats) -> NDArray[np.uint8]:
+        """The finished image under a light, factors on red, green and blue: uint8 (size, size, 3)."""
+        return (np.minimum(self._pixels * light.astype(np.float32), 255) + 0.5).astype(np.uint8)

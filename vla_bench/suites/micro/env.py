@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from vla_bench.cards import SuiteCard
 from vla_bench.items import WorkItem, digest
+from vla_bench.perturbations.changes import Backdrop, CameraShift, Change, Light, Push
 from vla_bench.suites.base import Arrays, RawObservation, SuiteEnv
 from vla_bench.suites.micro import pictures
 from vla_bench.suites.micro.disturbances import Disturbances
@@ -18,7 +19,7 @@ from vla_bench.suites.micro.layouts import draw_layout
 from vla_bench.suites.micro.world import World
 from vla_bench.suites.spaces import observation_space
 
-CAMERAS: dict[str, Callable[[World, int], NDArray[np.uint8]]] = {
+CAMERAS: dict[str, Callable[[World, int, pictures.Appearance], NDArray[np.uint8]]] = {
     "head": pictures.head,
     "wrist": pictures.wrist,
 }
@@ -28,6 +29,7 @@ PROBE_DECIMALS = 6
 class MicroEnv(SuiteEnv):
     """Plays the items of one task of the toy suite."""
 
+    grippers = (4,)
     metadata: dict[str, Any] = {**SuiteEnv.metadata, "render_fps": 10}  # noqa: RUF012
 
     def __init__(
@@ -56,7 +58,22 @@ class MicroEnv(SuiteEnv):
             push=cast(float, options["push"]),
             slip=cast(float, options["slip"]),
         )
+        self.looks = pictures.Appearance()
         self.played = 0
+
+    def perturb(self, change: Change) -> None:
+        """Pushes take effect at once and in full; the rest is a matter of drawing."""
+        match change:
+            case Push(body="base"):
+                self.world.push_base(change.velocity.tolist())
+            case Push():
+                self.world.push_balls(change.velocity.tolist())
+            case CameraShift():
+                self.looks.shifts[change.camera] = change
+            case Light():
+                self.looks.light = change.colour
+            case Backdrop():
+                self.looks.ground = change.colour
 
     def advance(self, action: NDArray[np.float32]) -> bool:
         """One control step of 100 ms."""
@@ -80,7 +97,7 @@ class MicroEnv(SuiteEnv):
         """Draws the chosen cameras, unless told not to, and reads all state entries."""
         cameras = self.cameras.items() if images else ()
         return {
-            "images": {name: CAMERAS[name](self.world, size) for name, size in cameras},
+            "images": {name: CAMERAS[name](self.world, size, self.looks) for name, size in cameras},
             "state": self._state(),
             "privileged": self._privileged(),
         }
@@ -115,4 +132,4 @@ class MicroEnv(SuiteEnv):
 
     def render(self) -> NDArray[np.uint8]:
         """The world from above with the base's path, uint8 (256, 256, 3)."""
-        return pictures.top(self.world)
+        return pictures.top(self.world, self.looks)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from math import cos, sin
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vla_bench.perturbations.changes import CameraShift
 from vla_bench.suites.micro.drawing import Canvas, Point, Rgb, View
 from vla_bench.suites.micro.layouts import Colour
 from vla_bench.suites.micro.world import BALL_RADIUS, BASE_RADIUS, POST_RADIUS, World
@@ -26,25 +28,52 @@ HEAD_M, WRIST_M, TOP_M = 2.56, 0.64, 3.0
 TOP_SIZE = 256
 
 
-def head(world: World, size: int) -> NDArray[np.uint8]:
+@dataclass
+class Appearance:
+    """How a world looks, besides where things stand; perturbations change it."""
+
+    shifts: dict[str, CameraShift] = field(default_factory=dict)
+    """By camera. A plane knows no height: of a shift only what lies in it, and turns within it, count."""
+    light: NDArray[np.float64] = field(default_factory=lambda: np.ones(3))
+    """Factors on red, green and blue of everything."""
+    ground: NDArray[np.float64] = field(default_factory=lambda: np.ones(3))
+    """The same of the floor."""
+
+
+PLAIN = Appearance()
+
+
+def head(world: World, size: int, looks: Appearance = PLAIN) -> NDArray[np.uint8]:
     """From above, heading up, the robot near the lower edge: uint8 (size, size, 3)."""
     ahead = 0.42 * HEAD_M
     x, y = _beside((world.x, world.y), world.heading, ahead, 0)
-    return _picture(world, View(size, HEAD_M / size, x, y, world.heading))
+    view = View(size, HEAD_M / size, x, y, world.heading)
+    return _picture(world, _shifted(view, looks.shifts.get("head")), looks)
 
 
-def wrist(world: World, size: int) -> NDArray[np.uint8]:
+def wrist(world: World, size: int, looks: Appearance = PLAIN) -> NDArray[np.uint8]:
     """From above, the arm pointing up, the fingertip at the centre: uint8 (size, size, 3)."""
-    return _picture(world, View(size, WRIST_M / size, *world.tip, world.heading + world.swing))
+    view = View(size, WRIST_M / size, *world.tip, world.heading + world.swing)
+    return _picture(world, _shifted(view, looks.shifts.get("wrist")), looks)
 
 
-def top(world: World) -> NDArray[np.uint8]:
+def top(world: World, looks: Appearance = PLAIN) -> NDArray[np.uint8]:
     """The whole world and the base's path, its start at the lower edge: uint8 (256, 256, 3)."""
-    return _picture(world, View(TOP_SIZE, TOP_M / TOP_SIZE, 1.1, 0, 0), world.path)
+    return _picture(world, View(TOP_SIZE, TOP_M / TOP_SIZE, 1.1, 0, 0), looks, world.path)
 
 
-def _picture(world: World, view: View, path: list[Point] | None = None) -> NDArray[np.uint8]:
-    canvas = Canvas(view)
+def _shifted(view: View, shift: CameraShift | None) -> View:
+    if shift is None:
+        return view
+    right, up, _ = shift.offset
+    x, y = _beside((view.x, view.y), view.up, up, -right)
+    return replace(view, x=x, y=y, up=view.up + shift.rotation[2])
+
+
+def _picture(
+    world: World, view: View, looks: Appearance, path: list[Point] | None = None
+) -> NDArray[np.uint8]:
+    canvas = Canvas(view, looks.ground)
     for start, end in pairwise(path or []):
         canvas.capsule(start, end, 0.012, TRAIL)
     for row in range(len(world.balls)):
@@ -55,7 +84,7 @@ def _picture(world: World, view: View, path: list[Point] | None = None) -> NDArr
     if world.layout.post is not None:
         canvas.disc(world.layout.post, POST_RADIUS, POST)
         canvas.disc(world.layout.post, 0.6 * POST_RADIUS, POST_TOP)
-    return canvas.image()
+    return canvas.image(looks.light)
 
 
 def _ball(canvas: Canvas, world: World, row: int) -> None:

@@ -17,6 +17,10 @@ TRAIN_STATES = 10_000
 class MicroSuite(Suite):
     """A flat kinematic mobile-manipulation world in plain numpy. A toy: never ranked."""
 
+    perturbations = frozenset(
+        {"push-base", "push-object", "camera-shift", "lighting", "background"}
+    )
+
     def __init__(self, card: SuiteCard) -> None:
         super().__init__(card)
         _check(card)

@@ -24,6 +24,8 @@ CLOSED_BELOW = 0.3
 """An opening below this is a closed gripper: one that holds something."""
 GRASP_TOLERANCE = 0.07
 """m: a ball can be grasped if its centre is this close to the fingertip."""
+SLIDE_S = 0.2
+"""s: what is pushed comes to rest as far away as it would go in this time at its first speed."""
 HOLD_STEPS = 3
 """Steps that a ball has to be held for success."""
 
@@ -81,6 +83,19 @@ class World:
         if self.layout.post is not None:
             self._meet(*self.layout.post)
         self.path.append((self.x, self.y))
+
+    def push_base(self, velocity: Sequence[float]) -> None:
+        """Gives the base a velocity (m/s, world frame), and lets it come to rest within no time."""
+        if not self.collided:
+            self.x += SLIDE_S * velocity[0]
+            self.y += SLIDE_S * velocity[1]
+            self._place_tip()
+
+    def push_balls(self, velocity: Sequence[float]) -> None:
+        """Does the same to the balls that count, but to one that is held."""
+        for row in self.layout.wanted - {self.held}:
+            x, y = self.balls[row]
+            self.balls[row] = (x + SLIDE_S * velocity[0], y + SLIDE_S * velocity[1])
 
     def _drive(self, action: Sequence[float], slip: Sequence[float], push: float) -> None:
         """The heading halfway through the step gives the direction: second order in the step."""

@@ -9,12 +9,15 @@ from functools import cache
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+import sapien
 import torch
 from mani_skill.envs.sapien_env import BaseEnv
 from mani_skill.sensors.camera import CameraConfig
 from mani_skill.utils import sapien_utils
+from mani_skill.utils.structs import Actor
 from mani_skill.utils.structs.types import GPUMemoryConfig, SimConfig
 from numpy.typing import NDArray
+from sapien.render import RenderCameraComponent
 
 from vla_bench.suites.ms_hab.apartment import ROBOT_START, Apartment
 from vla_bench.suites.ms_hab.dataset import Episode
@@ -139,6 +142,20 @@ class FetchWorld(BaseEnv):  # type: ignore[misc]
         """One control step of 50 ms; actions are float32 (lanes, 13)."""
         self._step_action(actions)
         self._elapsed_steps += 1
+
+    def camera(self, sensor: str) -> RenderCameraComponent:
+        """A sensor's camera."""
+        return self._sensors[sensor].camera._render_cameras[0]
+
+    def backdrop(self) -> list[sapien.Entity]:
+        """Floor and walls, and the furniture that does not move."""
+        movable = self.apartment.movable_objects
+        fixed = [
+            thing
+            for name, thing in sorted(self.apartment.scene_objects.items())
+            if isinstance(thing, Actor) and name not in movable
+        ]
+        return [actor._objs[0] for actor in (self.apartment.bg, *fixed)]
 
     def render_cameras(self) -> dict[str, NDArray[np.uint8]]:
         """Sensor name -> uint8 (lanes, H, W, 3)."""

@@ -50,11 +50,17 @@ DOWNLOADS = (
 class MsHabSuite(Suite):
     """The SetTable tasks of ManiSkill-HAB, in the real apartments or in the project's mini ones."""
 
+    perturbations = frozenset(
+        {"push-base", "push-object", "camera-shift", "lighting", "background"}
+    )
+
     def __init__(self, card: SuiteCard) -> None:
         super().__init__(card)
         self.dataset = Dataset(self.asset_root(), _split(card))
         self.physics = _physics(card)
         self.in_waves = self.physics == "gpu"
+        if self.in_waves:
+            self.perturbations = frozenset()
 
     def asset_root(self) -> Path:
         """The mini world's cache, or ManiSkill's asset folder ($MS_ASSET_DIR)."""

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from vla_bench.cards import SuiteCard
 from vla_bench.items import WorkItem
+from vla_bench.perturbations.changes import CameraShift, Change
 from vla_bench.suites.base import RawObservation
+from vla_bench.suites.ms_hab import perturbing
 from vla_bench.suites.ms_hab.apartment import use_assets
 from vla_bench.suites.ms_hab.dataset import Dataset, Plan, Spawn
 from vla_bench.suites.ms_hab.lane import Lane
@@ -30,6 +32,8 @@ class MsHabWave(WaveEnv):
     Attributes:
         lanes: By number, of the wave that was begun last.
     """
+
+    grippers = (7,)
 
     def __init__(
         self,
@@ -136,6 +140,13 @@ class MsHabWave(WaveEnv):
     def world_probe(self, lane: int) -> str:
         """Joint positions and object poses, rounded to millimetres and milliradians."""
         return self.lanes[lane].world_probe()
+
+    def perturb(self, lane: int, change: Change) -> None:
+        """Changes this wave's world. A camera that is not observed is not there to be shifted."""
+        if not isinstance(change, CameraShift):
+            perturbing.perturb(self.lanes[lane], change)
+        elif SENSORS[change.camera] in self.cameras:
+            perturbing.shift_camera(self.world, SENSORS[change.camera], change)
 
     def status(self, lane: int) -> Mapping[str, bool | float]:
         """Every condition of success by name, and the force so far (N)."""

@@ -1,0 +1,1 @@
+"""What disturbs an episode: noise, pushes, other cameras, lights and words, each at three levels."""

@@ -233,11 +233,11 @@ def test_a_killed_sweep_goes_on_and_plays_nothing_again(vla_bench, tmp_path):
 
 def test_a_failing_point_ends_the_sweep_in_one_line_and_keeps_the_rest(vla_bench, tmp_path):
     flags = ("--policy", "walker", "--suite", "line", "--episodes", 2, "--trials", 1)
-    values = ("--option", "fault", "--values", "none,size", "--processes", 1)
+    values = ("--option", "fault", "--values", "none,refusal", "--processes", 1)
     done = vla_bench("sweep", *flags, *values)
     assert done.returncode == 1
-    assert "walker-line-fault: walker@size: " in done.stderr
-    assert "returned shape" in done.stderr
+    assert "walker-line-fault: walker@refusal: " in done.stderr
+    assert "the walker will not walk" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     (finished,) = (tmp_path / "results" / "runs" / "sweeps").glob("*/episodes.jsonl")
     assert len(records(finished.parent)) == 4

@@ -11,7 +11,7 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 
-from vla_bench import Policy, Suite, SuiteEnv
+from vla_bench import Policy, Suite, SuiteEnv, UserError
 from vla_bench.items import digest
 
 
@@ -116,6 +116,8 @@ class Walker(Policy):
         chunk = np.zeros((len(observations), self.card.chunk_length, size), np.float32)
         for row, observation in zip(chunk, observations, strict=True):
             row[:, 0] = 0.5 * self.walks[observation.item.digest]
+        if fault == "refusal":
+            raise UserError("the walker will not walk; use --set fault=none")
         if fault == "hang":
             hang()
         if fault == "huge":

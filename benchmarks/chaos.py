@@ -1,7 +1,7 @@
 """A run whose processes are killed all the time, against the same run left in peace.
 
-Run: `python benchmarks/chaos.py [policy] [suite] [episodes per task] [seconds between kills]`. A worker is
-killed (SIGKILL) every few seconds, the policy server at a third and at two thirds of the episodes, the
+Run: `python benchmarks/chaos.py [policy] [suite] [episodes per task] [seconds between kills]`. A worker
+is killed (SIGKILL) every few seconds, the policy server at a third and at two thirds of the episodes, the
 driver at half; the same command is run until it ends with status 0. Needs psutil.
 """
 

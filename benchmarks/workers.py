@@ -1,4 +1,4 @@
-"""Episodes per hour of two workers over those of one, start-up included, and between first and last record.
+"""Episodes per hour of two workers over those of one: with start-up, and from first to last record.
 
 Run: `python benchmarks/workers.py [policy] [suite] [episodes per task]`. The records must be the same.
 """
@@ -32,12 +32,11 @@ def main(policy: str = "l1", suite: str = "ms-hab-mini", episodes: str = "10") -
             records = execute(run, lambda _, ends=ends: ends.append(time.perf_counter()))  # type: ignore[misc]
             spans.append((time.perf_counter() - start, ends[-1] - ends[0]))
             outcomes.append({r.item: r.outcome() for r in records})
-            whole, steady = spans[-1]
-            print(f"{workers} workers: {len(ends)} episodes in {whole:.0f} s", flush=True)
+            print(f"{workers} workers: {len(ends)} episodes in {spans[-1][0]:.0f} s", flush=True)
     assert outcomes[0] == outcomes[1]
     (whole_1, steady_1), (whole_2, steady_2) = spans
     print(
-        f"{policy} on {suite}, two workers over one: {whole_1 / whole_2:.2f} times the episodes per hour, "
+        f"{policy} on {suite}, two workers over one: {whole_1 / whole_2:.2f} times the episodes an hour, "
         f"{steady_1 / steady_2:.2f} times between the first and the last record"
     )
 

@@ -41,7 +41,7 @@ def replay_item(run_folder: Path, name: str, out: Path | None = None) -> Replay:
     suite = make_suite(manifest.suite)
     suite.prepare()
     item = next(item for item in folder.items() if item.digest == recorded.item)
-    policy = make_policy(manifest.policy, manifest.suite)
+    policy = make_policy(manifest.policy, manifest.suite, manifest.batch)
     env = suite.make_env(item.task, manifest.policy.inputs.images, "rgb_array")
     video = out or folder.video(item)
     with VideoWriter(video, manifest.suite.control_hz) as writer:

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from tests.learned import POLICIES, livened, recipe
-from vla_bench import load_card, make_suite
+from vla_bench import Settings, load_card, make_policy, make_suite
 from vla_bench.cards import PolicyCard, SuiteCard
 from vla_bench.errors import UserError
+from vla_bench.execution.inline import InlineExecutor
 from vla_bench.policies.base import Observation
 from vla_bench.policies.learned.checkpoint import CONFIG
 from vla_bench.policies.learned.policy import LearnedPolicy
@@ -273,6 +274,34 @@ def test_runs_alone_and_in_batches_play_the_same(weights, tmp_path, name):
         assert (one.item, one.steps, one.success) == (other.item, other.steps, other.success)
         for key, value in one.status.items():
             assert other.status[key] == pytest.approx(value, abs=1e-2), key
+
+
+def test_company_in_a_forward_pass_changes_no_bit(weights, tmp_path):
+    command = {"tasks": ["pick-red", "either"], "episodes": 4, "trials": 1, "batch": 3}
+    spec = RunSpec("anchorvla", "micro", weights=str(weights()), out=tmp_path / "a", **command)
+    planned = plan_run(spec)
+    outcomes = {r.item: r.outcome() for r in execute(planned)}
+    policy = make_policy(planned.manifest.policy, planned.manifest.suite, batch=3)
+    settings = Settings.of(planned.manifest)
+    for items in (planned.items[::-1], planned.items[1::2], planned.items[6:]):
+        executor = InlineExecutor(planned.suite, policy, settings, planned.folder, batch=3)
+        again = {r.item: r.outcome() for r in executor.run(items)}
+        assert again.items() <= outcomes.items()
+
+
+@pytest.mark.parametrize("batch", [2, 3, 5, 8, 16, 32])
+@pytest.mark.parametrize("name", ["anchorvla", "l1", "diffusion", "act"])
+def test_neither_place_nor_neighbours_nor_their_instructions_change_a_bit(
+    weights, observed, name, batch
+):
+    planner = policy(weights(name), name)
+    planner.batch = batch
+    alone = [planner.plan([observation])[0] for observation in observed]
+    draw = np.random.default_rng(0)
+    for _ in range(12):
+        chosen = draw.permutation(len(observed))[:batch]
+        chunks = planner.plan([observed[i] for i in chosen])
+        assert all(np.array_equal(alone[i], c) for i, c in zip(chosen, chunks, strict=True))
 
 
 def test_the_command_line_says_it_in_one_line(vla_bench, tmp_path):

@@ -130,17 +130,17 @@ class _Block(nn.Module):
         """One softmax over a candidate's own tokens and the context, which all candidates share."""
         batch, candidates, length, _ = x.shape
         parted = (batch, self.heads, candidates, length)
-        query, key, value = (self._split(part) for part in self.query_key_value(x).chunk(3, dim=-1))
+        parts = self.query_key_value(x).reshape(batch, candidates, length, 3, self.heads, -1)
+        query, key, value = parts.permute(3, 0, 4, 1, 2, 5).contiguous()
         query = query * query.shape[-1] ** -0.5
         own = query @ key.transpose(-1, -2)
         # All candidates' tokens are rows of one product, so that the context is never repeated.
-        rows = query.transpose(1, 2).flatten(2, 3)
-        shared = (rows @ keys.transpose(-1, -2)).reshape(*parted, -1).transpose(1, 2)
-        weights = torch.softmax(torch.cat([own, shared], dim=-1), dim=-1)
+        shared = query.flatten(2, 3) @ keys.transpose(-1, -2)
+        weights = torch.softmax(torch.cat([own, shared.reshape(*parted, -1)], dim=-1), dim=-1)
         own, shared = weights[..., :length], weights[..., length:]
-        read = (shared.transpose(1, 2).flatten(2, 3) @ values).reshape(*parted, -1)
-        attended = own @ value + read.transpose(1, 2)
-        out: Tensor = self.out(attended.transpose(2, 3).flatten(3))
+        read = shared.flatten(2, 3) @ values
+        attended = own @ value + read.reshape(*parted, -1)
+        out: Tensor = self.out(attended.permute(0, 2, 3, 1, 4).flatten(3))
         return out
 
     def _split(self, x: Tensor) -> Tensor:

@@ -120,7 +120,8 @@ def _knock(address: str) -> None:
 
 def _silence() -> None:
     """Ray prints a paragraph for each process that dies; the run's own line says it in one."""
-    with suppress(ImportError, AttributeError):
-        from ray._private.ray_logging import global_worker_stdstream_dispatcher
+    with suppress(ImportError):
+        from ray._private import worker
 
-        global_worker_stdstream_dispatcher.remove_handler("ray_print_logs")
+        # What `log_to_driver` leaves on; there is no public switch.
+        vars(worker)["print_to_stdstream"] = lambda *_, **__: None

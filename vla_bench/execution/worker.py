@@ -106,10 +106,11 @@ class Worker:
         suite = make_suite(manifest.suite)
         prepare(suite)
         policy, planner = self._policy()
-        self.films = Path(tempfile.mkdtemp(prefix="vla-bench-"))
-        folder, settings = RunFolder(self.films), Settings.of(manifest)
+        self.scratch = tempfile.TemporaryDirectory(prefix="vla-bench-")
+        self.folder = RunFolder(Path(self.scratch.name))
+        settings = Settings.of(manifest)
         slots = [
-            Slot(suite, policy, settings, folder, self.orders.video)
+            Slot(suite, policy, settings, self.folder, self.orders.video)
             for _ in range(self.orders.environments)
         ]
         self.player = Player(slots, planner)
@@ -147,7 +148,7 @@ class Worker:
     def _films(self) -> dict[str, bytes]:
         """Takes the videos of episodes that have ended; one that is still written has another name."""
         films = {}
-        for path in RunFolder(self.films).videos.glob("[!.]*.mp4"):
+        for path in self.folder.videos.glob("[!.]*.mp4"):
             films[path.name] = path.read_bytes()
             path.unlink()
         return films

@@ -97,8 +97,8 @@ class LearnedPolicy(Policy):
         return chunks
 
     def _pass(self, observations: Sequence[Observation]) -> ActionChunks:
-        # Sums are rounded otherwise in a pass of another size: the last observation fills it up. Where the
-        # size is no power of two, place may matter too (seen with 3).
+        # Sums are rounded otherwise in a pass of another size: the last observation fills it up.
+        # Where the size is no power of two, place may matter too (seen with 3).
         size = 1 << (self.batch - 1).bit_length()
         padded = [*observations, *[observations[-1]] * (size - len(observations))]
         chunks, pooled = self.model.plan(

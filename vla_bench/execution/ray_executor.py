@@ -68,19 +68,18 @@ class RayExecutor:
         """
         queue = WorkQueue(items, self.manifest.policy.name, self.manifest.horizon)
         workers = min(self.parallel.workers, len(queue))
-        policy, suite = self.manifest.policy.resources, self.manifest.suite.resources
-        cpus = workers * suite.cpus + policy.replicas * policy.cpus
+        policy, worker = self.manifest.policy.resources, self.orders.needs
+        cpus = workers * worker.cpus + policy.replicas * policy.cpus
         with cluster(self.parallel.address, cpus):
-            check_room([("worker", suite), *[("policy server", policy)] * policy.replicas])
+            check_room([("worker", worker), *[("policy server", policy)] * policy.replicas])
             self.servers = PolicyServers(self.orders, workers)
             self.crew = [self._hire(place) for place in range(workers)]
             yield from self._play(queue)
 
     def _hire(self, place: int) -> Member:
-        wanted = options(self.manifest.suite.resources)
         # Ray's annotations do not know of concurrency groups.
         remote: Any = ray.remote
-        worker = remote(concurrency_groups={SIGNS: 1}, **wanted)(Worker)
+        worker = remote(concurrency_groups={SIGNS: 1}, **options(self.orders.needs))(Worker)
         actor = worker.remote(self.orders, self.servers.at(place))
         return Member(actor, self.parallel.step_timeout_s)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import ray
 from ray.actor import ActorHandle
 
+from vla_bench.cards import Resources
 from vla_bench.clock import Clock
 from vla_bench.execution.crash import Seat, leave_word
 from vla_bench.execution.node import enter, prepare, same_versions
@@ -51,6 +52,19 @@ class Orders:
     def served(self) -> bool:
         """Whether policy servers plan for all workers."""
         return self.manifest.policy.resources.replicas > 0
+
+    @property
+    def needs(self) -> Resources:
+        """What one worker needs: a policy of its own comes on top of the simulator."""
+        suite, policy = self.manifest.suite.resources, self.manifest.policy.resources
+        if self.served:
+            return suite
+        return Resources(
+            cpus=max(suite.cpus, policy.cpus),
+            gpus=suite.gpus + policy.gpus,
+            memory_gb=suite.memory_gb + policy.memory_gb,
+            node=suite.node,
+        )
 
     @property
     def environments(self) -> int:

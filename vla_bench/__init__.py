@@ -6,12 +6,13 @@ The public API, by noun:
 - policies: `Policy`, `Observation`, `prepare_card`, `make_policy`
 - suites: `Suite`, `SuiteEnv`, `make_suite`
 - episodes: `WorkItem`, `play`, `Settings`, `EpisodeRecord`
-- runs: `RunSpec`, `plan_run`, `execute`, `RunFolder`
+- runs: `RunSpec`, `Parallel`, `plan_run`, `execute`, `RunFolder`
 - errors: `UserError`
 """
 
 from vla_bench.cards import PolicyCard, SuiteCard, load_card
 from vla_bench.errors import UserError
+from vla_bench.execution.parallel import Parallel
 from vla_bench.items import WorkItem
 from vla_bench.policies.base import Observation, Policy
 from vla_bench.records import EpisodeRecord, RunFolder
@@ -24,6 +25,7 @@ from vla_bench.suites.base import Suite, SuiteEnv
 __all__ = [
     "EpisodeRecord",
     "Observation",
+    "Parallel",
     "Policy",
     "PolicyCard",
     "RunFolder",

@@ -19,6 +19,8 @@ OBJECT_STORE = 256 * 2**20
 """Bytes of shared memory for observations and records under way; records go to disk at once."""
 KNOCK_S = 10.0
 """Longest time for a cluster to accept a connection (s)."""
+CONNECT_TRIES = "2"
+"""Ray's own number makes minutes of a wrong address, and a page of a wrong token."""
 NAMED_SHARE = 0.001
 """How much of a named resource a process takes: it only says where to go."""
 
@@ -50,6 +52,7 @@ def cluster(address: str | None, cpus: float) -> Iterator[None]:
                 **quiet,
             )
         else:
+            os.environ.setdefault("RAY_gcs_server_port_wait_time_s", CONNECT_TRIES)
             ray.init(address=address, **quiet)
     except Exception as error:
         where = "on this machine" if address is None else f"at {address}"
@@ -112,10 +115,24 @@ def _written(amounts: Mapping[str, float]) -> str:
 
 def _knock(address: str) -> None:
     """Fails at once where Ray would try for minutes."""
-    host, _, port = address.rpartition("://")[2].rpartition(":")
-    if not (host and port.isdigit()):
-        raise UserError(f"expected HOST:PORT or auto, found {address}")
-    socket.create_connection((host, int(port)), timeout=KNOCK_S).close()
+    host, _, port = address.rpartition(":")
+    if not (host and port.isdigit()) or "/" in host:
+        raise UserError("expected HOST:PORT or auto")
+    with socket.create_connection((host, int(port)), timeout=KNOCK_S) as knocking:
+        knocking.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        if knocking.recv(1) >= b" ":  # text; Ray would answer with a frame of HTTP/2, or of TLS
+            raise UserError("that is not the port of `ray start --head --port`")
+    if not _is_node():
+        raise UserError(f"this machine is no node; run `ray start --address {address}` first")
+
+
+def _is_node() -> bool:
+    """Whether a node of some cluster runs here; Ray would look for one for a minute."""
+    try:
+        from ray._private.services import find_node_ids
+    except ImportError:
+        return True
+    return bool(find_node_ids())  # type: ignore[no-untyped-call]
 
 
 def _silence() -> None:

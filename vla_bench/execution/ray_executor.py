@@ -153,7 +153,10 @@ class RayExecutor:
         if lost.seat is None:
             self._false_starts += 1
             if self._false_starts == FALSE_STARTS:
-                raise UserError(f"{FALSE_STARTS} workers died while they got ready: {cause}")
+                raise UserError(
+                    f"{FALSE_STARTS} workers died while they got ready: {cause}; on a cluster, make sure "
+                    f"that $RAY_AUTH_MODE is the same here as on its nodes (docs/cluster.md)"
+                )
         self.crew[place] = self._hire(place)
         for item in lost.items.values():
             record = queue.settle(Failure(item, cause), lost)

@@ -8,6 +8,7 @@ from pathlib import Path
 from vla_bench.errors import UserError
 from vla_bench.machine import installed_versions
 from vla_bench.records import RunManifest
+from vla_bench.suites.base import Suite
 
 
 def enter(directory: str) -> None:
@@ -29,3 +30,15 @@ def same_versions(manifest: RunManifest) -> None:
                 f"node {os.uname().nodename} has {name} {here.get(name)}, the driver has {version}; "
                 f"install the same versions on every node"
             )
+
+
+def prepare(suite: Suite) -> None:
+    """Prepares a suite on this node.
+
+    Raises:
+        UserError: This node lacks something that the driver's machine has.
+    """
+    try:
+        suite.prepare()
+    except UserError as error:
+        raise UserError(f"node {os.uname().nodename}: {error}") from None

@@ -16,7 +16,7 @@ from ray.actor import ActorHandle
 
 from vla_bench.clock import Clock
 from vla_bench.execution.crash import Seat, leave_word
-from vla_bench.execution.node import enter, same_versions
+from vla_bench.execution.node import enter, prepare, same_versions
 from vla_bench.execution.player import LocalPlanner, Planner, Player
 from vla_bench.execution.served import Line, ServedPolicy, ServerPlanner
 from vla_bench.execution.server import PolicyServer
@@ -104,7 +104,7 @@ class Worker:
         enter(self.orders.working_directory)
         same_versions(manifest)
         suite = make_suite(manifest.suite)
-        suite.prepare()
+        prepare(suite)
         policy, planner = self._policy()
         self.films = Path(tempfile.mkdtemp(prefix="vla-bench-"))
         folder, settings = RunFolder(self.films), Settings.of(manifest)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
+
+import pytest
 
 from vla_bench.items import WorkItem
 from vla_bench.perturbations.catalogue import KINDS
@@ -47,3 +50,21 @@ def test_the_policy_of_the_docs_runs(tmp_path, vla_bench):
     run = vla_bench(*command, "--tasks", "close-drawer", "--out", "out")
     assert run.returncode == 0, run.stderr
     assert "close-drawer" in (tmp_path / "out" / "report.md").read_text()
+
+
+def test_ray_can_read_the_launcher_file():
+    yaml = pytest.importorskip("yaml")
+    launcher = pytest.importorskip("ray.autoscaler._private.util")
+    config = yaml.safe_load((ROOT / "docs" / "cluster" / "launcher.yaml").read_text())
+    launcher.validate_config(launcher.prepare_config(config))
+
+
+def test_the_files_for_clusters_parse():
+    yaml = pytest.importorskip("yaml")
+    files = ROOT / "docs" / "cluster"
+    assert subprocess.run(["bash", "-n", files / "slurm.sh"]).returncode == 0
+    spec = yaml.safe_load((files / "kuberay.yaml").read_text())["spec"]
+    for group in (spec["headGroupSpec"], *spec["workerGroupSpecs"]):
+        [container] = group["template"]["spec"]["containers"]
+        assert container["image"].endswith(f"ray-{spec['rayVersion']}")
+        assert container["resources"]["requests"] == container["resources"]["limits"]

@@ -53,7 +53,6 @@ def cluster(address: str | None, cpus: float) -> Iterator[None]:
             )
         else:
             os.environ.setdefault("RAY_gcs_server_port_wait_time_s", CONNECT_TRIES)
-            _show_token()
             ray.init(address=address, **quiet)
     except Exception as error:
         where = "on this machine" if address is None else f"at {address}"
@@ -134,14 +133,6 @@ def _is_node() -> bool:
     except ImportError:
         return True
     return bool(find_node_ids())  # type: ignore[no-untyped-call]
-
-
-def _show_token() -> None:
-    """Uses this machine's token, if it has one, as `ray start` does and `ray.init` does not."""
-    with suppress(ImportError):
-        from ray._private.authentication import authentication_token_setup as setup
-
-        setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
 
 
 def _silence() -> None:

@@ -42,7 +42,10 @@ def leave_word() -> IO[str]:
 
 
 def crash_report(seat: Seat) -> str | None:
-    """What a dead process noted, in one line; None if nothing, or if it ran on another machine."""
+    """What a dead process noted, in one line; None if nothing, or if it ran on another machine.
+
+    The note is gone afterwards.
+    """
     if seat.host != Seat.here().host or not seat.note.is_file():
         return None
     said = seat.note.read_text()

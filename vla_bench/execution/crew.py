@@ -103,6 +103,12 @@ class Member:
         """Ends the process at once."""
         ray.kill(self.actor)
 
+    def dismiss(self) -> None:
+        """Ends a process that is needed no more, and what it left on this machine."""
+        self.kill()
+        if self.seat is not None:
+            crash_report(self.seat)
+
     def _judge(self, asked: ObjectRef[Sign]) -> None:
         try:
             sign = ray.get(asked)

@@ -74,7 +74,11 @@ class RayExecutor:
             check_room([("worker", worker), *[("policy server", policy)] * policy.replicas])
             self.servers = PolicyServers(self.orders, workers)
             self.crew = [self._hire(place) for place in range(workers)]
-            yield from self._play(queue)
+            try:
+                yield from self._play(queue)
+            finally:
+                for member in self.crew:
+                    member.dismiss()
 
     def _hire(self, place: int) -> Member:
         # Ray's annotations do not know of concurrency groups.
@@ -152,7 +156,10 @@ class RayExecutor:
         if lost.seat is None:
             self._false_starts += 1
             if self._false_starts == FALSE_STARTS:
-                raise UserError(f"{FALSE_STARTS} workers died while they got ready: {cause}")
+                raise UserError(
+                    f"{FALSE_STARTS} workers died while they got ready: {cause}; on a cluster, make sure "
+                    f"that $RAY_AUTH_MODE is the same here as on its nodes (docs/cluster.md)"
+                )
         self.crew[place] = self._hire(place)
         for item in lost.items.values():
             record = queue.settle(Failure(item, cause), lost)

@@ -5,7 +5,7 @@ import pytest
 from tests.execution.spread import outcomes, spec
 from vla_bench import RunFolder, execute, plan_run
 
-MS_HAB = {"policy": "l1", "suite": "ms-hab-mini", "tasks": ["close-drawer", "place-bowl"]}
+MS_HAB = {"policy": "l1", "suite": "ms-hab-mini", "tasks": ["close-drawer", "pick-apple"]}
 LIBERO = {
     "policy": "l1",
     "suite": "libero-object",

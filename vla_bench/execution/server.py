@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -112,7 +113,8 @@ class PolicyServer:
     async def _made(self) -> Policy:
         if self._policy is None:
             self._policy = asyncio.ensure_future(self._in_thread(self._make))
-            self._loop = asyncio.ensure_future(self._serve())
+            # Held, for the event loop itself keeps only a weak reference.
+            self._serving = asyncio.ensure_future(self._serve())
         return await asyncio.shield(self._policy)
 
     def _make(self) -> Policy:
@@ -131,7 +133,7 @@ class PolicyServer:
             batch.sort(key=lambda q: q.observation.item.order)
             start = time.perf_counter()
             try:
-                answers = await self._in_thread(lambda b=batch: self._answers(b))  # type: ignore[misc]
+                answers = await self._in_thread(partial(self._answers, batch))
             except Exception as error:
                 for query in batch:
                     query.answer.set_exception(error)

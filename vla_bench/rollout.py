@@ -183,7 +183,7 @@ class _Episode:
 
     def _ask(self, observation: Observation) -> None:
         # What is still to be read may not change: an environment may fill the same arrays again.
-        self.asked = copy.deepcopy(observation) if self.settings.delay else observation
+        self.question = copy.deepcopy(observation) if self.settings.delay else observation
         self.chunks.ask(self.steps)
 
     def _arrival(self) -> Generator[Request, Reply, None]:
@@ -191,7 +191,7 @@ class _Episode:
         corrections has to go with the chunk that is played.
         """
         if self.chunks.arrives(self.steps):
-            self.chunks.add((yield from self._planned(self.asked)))
+            self.chunks.add((yield from self._planned(self.question)))
 
     def _planned(self, observation: Observation) -> Generator[Request, Reply, Chunk]:
         answer = yield from self._asked(observation, "policy_s")

@@ -6,6 +6,7 @@ chunk must be equal to the bit whoever shares its forward pass, and near that of
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import sys
 import time
@@ -13,8 +14,11 @@ import time
 import numpy as np
 
 from vla_bench import PolicyCard, SuiteCard, load_card, make_policy, make_suite
+from vla_bench.cards import PolicyInputs
+from vla_bench.items import WorkItem
 from vla_bench.policies.base import Observation, Policy
 from vla_bench.registry import prepare_card
+from vla_bench.suites.base import Suite, SuiteEnv
 
 BATCH, ROUNDS, CALLS = 8, 5, 20
 
@@ -25,7 +29,7 @@ def main(name: str = "anchorvla", on: str = "ms-hab-mini", threads: str = "2") -
     card = load_card(PolicyCard, name).override({"threads": threads})
     card = prepare_card(card, suite.card)
     alone, together = (make_policy(card, suite.card, batch) for batch in (1, BATCH))
-    observations = seen(card, suite.card, suite.items(next(iter(suite.card.tasks)), trials=1))
+    observations = seen(suite, card)
     check(alone, together, observations)
     rates: dict[int, list[float]] = {1: [], BATCH: []}
     for _ in range(ROUNDS):
@@ -39,20 +43,18 @@ def main(name: str = "anchorvla", on: str = "ms-hab-mini", threads: str = "2") -
     )
 
 
-def seen(card: PolicyCard, suite: SuiteCard, items: list) -> list[Observation]:
-    """Observations of noise: what they show does not matter to the time."""
-    made = []
-    for item in items[: 2 * BATCH]:
-        draw = np.random.default_rng(item.seed)
-        images = {
-            n: draw.integers(0, 256, (*suite.cameras[n], 3), np.uint8) for n in card.inputs.images
-        }
-        state = {n: draw.normal(size=s).astype(np.float32) for n, s in card.inputs.state.items()}
-        hidden = {
-            n: draw.normal(size=s).astype(np.float32) for n, s in card.inputs.privileged.items()
-        }
-        made.append(Observation(item, 0, item.instruction, images, state, hidden))
-    return made
+def seen(suite: Suite, card: PolicyCard) -> list[Observation]:
+    """The first observations of one task's items. Noise would not do: it is so far from the
+    demonstrations that softmax meets exponents it is slow at.
+    """
+    items = suite.items(next(iter(suite.card.tasks)), trials=1)[: 2 * BATCH]
+    with contextlib.closing(suite.make_env(items[0].task, cameras=card.inputs.images)) as env:
+        return [first(env, item, card.inputs) for item in items]
+
+
+def first(env: SuiteEnv, item: WorkItem, inputs: PolicyInputs) -> Observation:
+    env.begin(item)
+    return Observation.shown(env.observe(images=bool(inputs.images)), item, 0, inputs)
 
 
 def check(alone: Policy, together: Policy, observations: list[Observation]) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 
-from vla_bench.cards import PolicyInputs
 from vla_bench.chunks import Chunk, ChunkPlayer
 from vla_bench.clock import Clock
 from vla_bench.errors import PolicyError
@@ -21,7 +20,7 @@ from vla_bench.policies.base import Observation, Policy
 from vla_bench.records import EpisodeRecord, Reason
 from vla_bench.requests import Action, Lockstep, PlayedStep, Reply, Request, played_steps
 from vla_bench.settings import Settings
-from vla_bench.suites.base import RawObservation, SuiteEnv
+from vla_bench.suites.base import SuiteEnv
 
 FrameSink = Callable[[SuiteEnv], None]
 """Called after the set-up and after every control step; a video is written by one."""
@@ -215,7 +214,7 @@ class _Episode:
     def _observe(self, images: bool) -> Observation:
         with self.clock("observation_s"):
             raw = self.env.observe(images=images or self.settings.observe_every_step)
-            shown = _shown(raw, self.item, self.steps, self.settings.inputs, images)
+            shown = Observation.shown(raw, self.item, self.steps, self.settings.inputs, images)
             known = controlled(self.settings.input_control, shown, self.policy.suite)
             return self.perturbation.observed(known)
 
@@ -266,20 +265,6 @@ class _Episode:
         latched = self.settings.outcome == "latched"
         success = self.first_success is not None if latched else self.holds
         return success, "success" if success else "timeout"
-
-
-def _shown(
-    raw: RawObservation, item: WorkItem, step: int, inputs: PolicyInputs, images: bool
-) -> Observation:
-    """The part of an observation that the policy's card declares."""
-    return Observation(
-        item=item,
-        step=step,
-        instruction=item.instruction,
-        images={name: raw["images"][name] for name in inputs.images if images},
-        state={name: raw["state"][name] for name in inputs.state},
-        privileged={name: raw["privileged"][name] for name in inputs.privileged},
-    )
 
 
 def _measures(status: Mapping[str, bool | float]) -> dict[str, float]:

@@ -106,15 +106,7 @@ class Demonstrator:
         self, policy: Policy, seen: RawObservation, item: WorkItem, step: int
     ) -> NDArray[np.float32]:
         """One chunk, float32 (P, A)."""
-        inputs = policy.card.inputs
-        observation = Observation(
-            item=item,
-            step=step,
-            instruction=item.instruction,
-            images={name: seen["images"][name] for name in inputs.images},
-            state={name: seen["state"][name] for name in inputs.state},
-            privileged={name: seen["privileged"][name] for name in inputs.privileged},
-        )
+        observation = Observation.shown(seen, item, step, policy.card.inputs)
         chunk = np.asarray(policy.plan([observation])[0], np.float32)
         if chunk.shape[1:] != (policy.action_size,):
             raise UserError(

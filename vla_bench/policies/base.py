@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_bench.cards import PolicyCard, SuiteCard
+from vla_bench.cards import PolicyCard, PolicyInputs, SuiteCard
 from vla_bench.items import WorkItem
 
 ActionChunks = NDArray[np.float32]
@@ -33,6 +33,33 @@ class Observation:
     """Entry name -> float32 (n,)."""
     privileged: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     """Entry name -> float32 (n,), only if the card declares it."""
+
+    @classmethod
+    def shown(
+        cls,
+        raw: Mapping[str, Mapping[str, NDArray[Any]]],
+        item: WorkItem,
+        step: int,
+        inputs: PolicyInputs,
+        images: bool = True,
+    ) -> Observation:
+        """The part of an environment's observation that a policy's card declares.
+
+        Args:
+            raw: From `SuiteEnv.observe`.
+            item: The episode.
+            step: Control steps played so far.
+            inputs: What the card declares.
+            images: Whether the images were rendered.
+        """
+        return cls(
+            item=item,
+            step=step,
+            instruction=item.instruction,
+            images={name: raw["images"][name] for name in inputs.images if images},
+            state={name: raw["state"][name] for name in inputs.state},
+            privileged={name: raw["privileged"][name] for name in inputs.privileged},
+        )
 
 
 class Policy(ABC):

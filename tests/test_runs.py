@@ -17,7 +17,7 @@ from vla_bench.errors import MismatchError, UserError
 from vla_bench.execution.inline import InlineExecutor
 from vla_bench.registry import make_policy
 from vla_bench.replay import replay_item
-from vla_bench.reports.tables import success_rows
+from vla_bench.reports.success import success_rows
 from vla_bench.settings import Settings
 
 RUN = ("run", "--policy", "walker", "--suite", "line", "--episodes", "6", "--trials", "1")

@@ -345,7 +345,7 @@ def sweep(
 ) -> None:
     """Plays one option over values on the same items; ends in a table and a figure; resumes."""
     from vla_bench import sweeps
-    from vla_bench.reports import sweep_results, sweep_tables
+    from vla_bench.reports.sweeps import pages, results
 
     flags = sweeps.Flags(
         policy=policy,
@@ -368,8 +368,8 @@ def sweep(
     )
     command = shlex.join(["vla-bench", *sys.argv[1:]])
     for plan in plans:
-        results = sweep_results.read_results(plan)
-        page, *_ = sweep_tables.write_report(results, out / "sweeps", command)
+        found = results.read_results(plan)
+        page, *_ = pages.write_report(found, out / "sweeps", command)
         console.print(f"report: {page}", soft_wrap=True, highlight=False)
 
 
@@ -504,18 +504,18 @@ def _pairs(settings: list[str]) -> dict[str, str]:
 def _show(path: Path) -> int:
     """Prints a run's tables, writes its report, returns how many episodes are missing."""
     from vla_bench.records import RunFolder
-    from vla_bench.reports import perturbed, tables
+    from vla_bench.reports import perturbed, success
 
     folder = RunFolder(path)
     manifest, items, records = folder.manifest, folder.items(), folder.records()
-    rows = tables.success_rows(items, records)
-    table = Table(title=tables.title(manifest))
-    for column in tables.header(rows):
+    rows = success.success_rows(items, records)
+    table = Table(title=success.title(manifest))
+    for column in success.header(rows):
         table.add_column(column, justify="left" if column == "task" else "right", overflow="fold")
     for row in rows:
-        table.add_row(*tables.cells(row))
+        table.add_row(*success.cells(row))
     console.print(table)
-    console.print(tables.overall(rows), highlight=False)
+    console.print(success.overall(rows), highlight=False)
     for arm, pairs in perturbed.paired_rows(items, records).items():
         table = Table(title=f"the same items under {arm}")
         for column in perturbed.HEADER:
@@ -528,7 +528,7 @@ def _show(path: Path) -> int:
         for pair in pairs:
             table.add_row(*perturbed.cells(pair))
         console.print(table)
-    console.print(f"report: {tables.write_report(folder)}", soft_wrap=True, highlight=False)
+    console.print(f"report: {success.write_report(folder)}", soft_wrap=True, highlight=False)
     return len(items) - len({item.digest for item in items} & {record.item for record in records})
 
 

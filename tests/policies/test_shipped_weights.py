@@ -10,7 +10,7 @@ from vla_bench.policies.learned.checkpoint import load_config, shipped_folder
 from vla_bench.policies.learned.recipe import load_recipe
 from vla_bench.records import RunFolder
 from vla_bench.registry import prepare_card
-from vla_bench.reports.trained_weights import weights_of
+from vla_bench.reports.sweeps.trained_weights import weights_of
 
 SHIPPED = {
     "libero-object": ["anchorvla", "l1"],

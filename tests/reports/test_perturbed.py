@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from vla_bench import RunFolder, RunSpec, execute, plan_run
 from vla_bench.reports import comparison
 from vla_bench.reports.perturbed import markdown, paired_rows
-from vla_bench.reports.stats import paired_interval
-from vla_bench.reports.tables import success_rows
+from vla_bench.reports.statistics.pairs import paired_interval
+from vla_bench.reports.success import success_rows
 
 ARM = "action-noise:3"
 

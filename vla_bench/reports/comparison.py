@@ -8,7 +8,7 @@ from pathlib import Path
 from vla_bench.errors import UserError
 from vla_bench.items import items_digest
 from vla_bench.records import RunFolder
-from vla_bench.reports.tables import SuccessRow, clean_items, mean_rate, setting, success_rows
+from vla_bench.reports.success import SuccessRow, clean_items, mean_rate, setting, success_rows
 
 
 def side_by_side(folders: Sequence[RunFolder]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from vla_bench.items import CLEAN, WorkItem, group_by_task
 from vla_bench.perturbations.catalogue import kind_and_level
 from vla_bench.records import EpisodeRecord, RunFolder, RunManifest
-from vla_bench.reports.stats import paired_interval
+from vla_bench.reports.statistics.pairs import paired_interval
 
 HEADER = (
     "task",

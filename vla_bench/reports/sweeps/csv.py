@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from vla_bench.reports.sweep_results import PointResult, SweepResults
+from vla_bench.reports.sweeps.results import PointResult, SweepResults
 from vla_bench.sweeps.card import written
 
 Cell = str | int | float

@@ -11,7 +11,7 @@ import pandas as pd
 from vla_bench.items import CLEAN, WorkItem, group_by_task
 from vla_bench.records import EpisodeRecord, RunFolder, RunManifest
 from vla_bench.reports import perturbed
-from vla_bench.reports.stats import mean_interval, wilson
+from vla_bench.reports.statistics.intervals import mean_interval, wilson
 
 COLUMNS = ("task", "reason", "success", "first_success", "status")
 """Fields of a record that the table is made from."""

@@ -14,10 +14,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter
 
-from vla_bench.reports.resampling import Interval
-from vla_bench.reports.stats import wilson
-from vla_bench.reports.sweep_results import PointResult, SweepResults
-from vla_bench.reports.value_axis import ValueAxis
+from vla_bench.reports.statistics.intervals import wilson
+from vla_bench.reports.statistics.resampling import Interval
+from vla_bench.reports.sweeps.results import PointResult, SweepResults
+from vla_bench.reports.sweeps.value_axis import ValueAxis
 from vla_bench.sweeps.card import Arm, Panel, written
 
 WIDTH_IN, HEIGHT_IN = 3.5, 2.7

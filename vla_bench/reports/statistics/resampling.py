@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_bench.reports.stats import wilson
+from vla_bench.reports.statistics.intervals import wilson
 
 DRAWS = 4000
 Z = 1.96

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from vla_bench.reports.resampling import Resampling, discordant
-from vla_bench.reports.stats import wilson
+from vla_bench.reports.statistics.intervals import wilson
+from vla_bench.reports.statistics.resampling import Resampling, discordant
 
 
 def drawn(rate, shape, seed=0):

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from vla_bench import RunSpec, execute, plan_run
 from vla_bench.errors import UserError
 from vla_bench.reports.comparison import side_by_side
-from vla_bench.reports.stats import mean_interval, wilson
-from vla_bench.reports.tables import cells, markdown, mean_rate, success_rows
+from vla_bench.reports.statistics.intervals import mean_interval, wilson
+from vla_bench.reports.success import cells, markdown, mean_rate, success_rows
 
 
 @given(st.integers(1, 500), st.data())

@@ -14,8 +14,8 @@ from vla_bench.cards import SuiteCard
 from vla_bench.errors import UserError
 from vla_bench.items import WorkItem
 from vla_bench.records import EpisodeRecord, RunFolder, RunManifest
-from vla_bench.reports.resampling import Interval, Outcomes, Resampling, discordant
-from vla_bench.reports.stats import wilson
+from vla_bench.reports.statistics.intervals import wilson
+from vla_bench.reports.statistics.resampling import Interval, Outcomes, Resampling, discordant
 from vla_bench.sweeps.card import Arm, Claim, Sweep, Value, place
 from vla_bench.sweeps.points import Point, SweepPlan
 

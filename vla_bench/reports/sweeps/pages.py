@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from vla_bench.reports import figures, sweep_csv
-from vla_bench.reports.resampling import Interval
-from vla_bench.reports.sweep_findings import findings, verdicts
-from vla_bench.reports.sweep_results import PointResult, SweepResults
-from vla_bench.reports.trained_weights import TrainedWeights, weights_of
+from vla_bench.reports.statistics.resampling import Interval
+from vla_bench.reports.sweeps import csv, figures
+from vla_bench.reports.sweeps.findings import findings, verdicts
+from vla_bench.reports.sweeps.results import PointResult, SweepResults
+from vla_bench.reports.sweeps.trained_weights import TrainedWeights, weights_of
 from vla_bench.sweeps.card import Arm, Quoted, written
 
 MOST_TASKS = 4
@@ -42,7 +42,7 @@ def write_report(results: SweepResults, folder: Path, command: str) -> Sequence[
     page, table = stem.with_name(f"{stem.name}.md"), stem.with_name(f"{stem.name}.csv")
     pictures = figures.write_figure(results, stem)
     page.write_text(markdown(results, command))
-    sweep_csv.write(results, table)
+    csv.write(results, table)
     return [page, table, *pictures]
 
 

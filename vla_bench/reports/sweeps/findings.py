@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vla_bench.reports.resampling import Interval
-from vla_bench.reports.sweep_results import PointResult, SweepResults
+from vla_bench.reports.statistics.resampling import Interval
+from vla_bench.reports.sweeps.results import PointResult, SweepResults
 from vla_bench.sweeps.card import Claim, written
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from vla_bench import execute, load_card, plan_run
-from vla_bench.reports import figures
-from vla_bench.reports.sweep_results import read_results
-from vla_bench.reports.value_axis import ValueAxis
+from vla_bench.reports.sweeps import figures
+from vla_bench.reports.sweeps.results import read_results
+from vla_bench.reports.sweeps.value_axis import ValueAxis
 from vla_bench.sweeps import Arm, Sweep, plan_sweep
 
 

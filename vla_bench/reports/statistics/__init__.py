@@ -1,0 +1,1 @@
+"""Intervals and tests for success rates; numbers in, numbers out."""

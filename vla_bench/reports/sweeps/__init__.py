@@ -1,0 +1,1 @@
+"""What a finished sweep shows: its results, table, findings and figures."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -303,7 +302,7 @@ class RunFolder:
             try:
                 if not line.endswith("\n"):
                     raise ValueError("cut short")
-                record = EpisodeRecord.model_validate(json.loads(line))
+                record = EpisodeRecord.model_validate_json(line)
             except ValueError:
                 raise UserError(
                     f"{self.episodes}, line {number} is cut short or damaged; the {len(records)} "

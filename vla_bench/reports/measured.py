@@ -1,0 +1,117 @@
+"""A run as a frame of episodes: what every report of measured runs is computed from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from vla_bench.items import CLEAN, WorkItem
+from vla_bench.records import EpisodeRecord, RunFolder, RunManifest
+
+OF_ITEM = ("task", "suite", "trial", "index", "instruction")
+OF_RECORD = (
+    "steps",
+    "queries",
+    "probe",
+    "states",
+    "actions",
+    "error",
+    "wall_s",
+    "cpu_s",
+    "policy_s",
+    "simulation_s",
+    "observation_s",
+)
+FEW = ("task", "suite", "instruction", "arm", "reason")
+"""Columns with few different values."""
+STATUS = "status."
+"""Before the names of the suite's own measures at the end of an episode."""
+
+
+@dataclass(frozen=True)
+class MeasuredRun:
+    """A run folder, read once; its records themselves are not kept."""
+
+    path: Path
+    manifest: RunManifest
+    episodes: pd.DataFrame
+    """One row per item of the run in their order, index `item` (its digest). Of the item: task, suite,
+    trial, index, instruction, arm (the perturbation) and `clean` (digest of the clean item). `recorded`
+    says whether there is a record; without one success is False and reason `missing`. Of the record:
+    success, reason, steps, first_success (NaN if never), queries, probe, states, actions, error, the
+    times, and the suite's measures as `status.NAME` (NaN where there is none)."""
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.path.resolve().name
+
+    @cached_property
+    def clean(self) -> pd.DataFrame:
+        """The episodes that no perturbation disturbs."""
+        return self.episodes[self.episodes["arm"] == CLEAN]
+
+    @property
+    def missing(self) -> int:
+        """Items without a record."""
+        return int((~self.episodes["recorded"]).sum())
+
+    @property
+    def harness_errors(self) -> int:
+        """Items that the harness could not play."""
+        return int((self.episodes["reason"] == "harness_error").sum())
+
+    @property
+    def mini(self) -> bool:
+        """Whether the world is one of the project's own, never to be ranked with a real one."""
+        return self.manifest.suite.track == "mini"
+
+    def video(self, item: str) -> Path | None:
+        """The film of an item, if there is one."""
+        return next(iter(sorted((self.path / "videos").glob(f"*_{item}.mp4"))), None)
+
+
+def read_run(path: Path) -> MeasuredRun:
+    """Reads a run folder.
+
+    Raises:
+        UserError: It is not a run folder, or is damaged.
+    """
+    folder = RunFolder(path)
+    manifest, items = folder.manifest, folder.items()
+    records = {record.item: record for record in folder.records()}
+    return MeasuredRun(path, manifest, _frame(items, [records.get(i.digest) for i in items]))
+
+
+def _frame(items: Sequence[WorkItem], records: Sequence[EpisodeRecord | None]) -> pd.DataFrame:
+    columns: dict[str, Sequence[object]] = {
+        name: [getattr(item, name) for item in items] for name in OF_ITEM
+    }
+    columns["arm"] = [item.perturbation for item in items]
+    columns["clean"] = [item.clean_digest for item in items]
+    columns["recorded"] = [record is not None for record in records]
+    columns["success"] = [record is not None and record.success for record in records]
+    columns["reason"] = ["missing" if record is None else record.reason for record in records]
+    columns["first_success"] = [
+        np.nan if record is None or record.first_success is None else record.first_success
+        for record in records
+    ]
+    for name in OF_RECORD:
+        columns[name] = [None if record is None else getattr(record, name) for record in records]
+    frame = pd.DataFrame(
+        {**columns, **_measures(records)},
+        index=pd.Index([item.digest for item in items], name="item"),
+    )
+    numbers = dict.fromkeys(("steps", "queries"), "float64")
+    return frame.astype({**numbers, **dict.fromkeys(FEW, "category")})
+
+
+def _measures(records: Sequence[EpisodeRecord | None]) -> Mapping[str, Sequence[float]]:
+    said = [{} if record is None else record.status for record in records]
+    names = sorted({name for status in said for name in status})
+    return {STATUS + name: [status.get(name, np.nan) for status in said] for name in names}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, Decimal
 from fractions import Fraction
 
 from vla_bench.reports.published.numbers import AVERAGE, Quoted
@@ -24,7 +23,7 @@ class Misfit:
     @property
     def mean(self) -> Fraction:
         """The mean of the parts as printed."""
-        return _mean(self.parts)
+        return _mean_of(self.parts)
 
     def __str__(self) -> str:
         what = "suites" if self.parts[0].task == AVERAGE else "tasks"
@@ -45,22 +44,24 @@ class Unattainable:
 def misfits(figures: Sequence[Quoted]) -> Sequence[Misfit]:
     """Averages that are not the mean of their parts, of those whose parts are all there.
 
-    Each printed figure may be off by half a unit of its last digit: the average, and its parts in the mean.
+    Each printed figure may be off by half a unit of its last digit, the average and every part.
     """
     found = []
     for figure in figures:
         parts = parts_of(figure, figures)
         if figure.mean_of is None or len(parts) != figure.mean_of:
             continue
-        tolerance = _half_unit(figure) + sum(map(_half_unit, parts)) / len(parts)
-        if abs(Fraction(figure.value) - _mean(parts)) > tolerance:
+        tolerance = _half_unit(figure) + _mean([_half_unit(part) for part in parts])
+        if abs(Fraction(figure.value) - _mean_of(parts)) > tolerance:
             found.append(Misfit(figure, parts, tolerance))
     return found
 
 
 def parts_of(figure: Quoted, figures: Sequence[Quoted]) -> Sequence[Quoted]:
-    """What an average is the mean of, as far as its table lists it: the suite's tasks, else the averages of
-    the suites that have its name and a dash before theirs (`libero`: `libero-goal`, ...).
+    """What an average is the mean of, as far as its table lists it.
+
+    The tasks of its suite, else the averages of the suites that have its name and a dash before theirs
+    (`libero`: `libero-goal`, ...).
     """
     if figure.task != AVERAGE:
         return []
@@ -80,8 +81,8 @@ def unattainable(figures: Sequence[Quoted]) -> Sequence[Unattainable]:
 
 def remarks(figures: Sequence[Quoted]) -> Iterator[tuple[Quoted, str]]:
     """All that is found, as footnotes to the figures."""
-    for found in (*misfits(figures), *unattainable(figures)):
-        yield found.figure, str(found)
+    yield from ((found.figure, str(found)) for found in misfits(figures))
+    yield from ((found.figure, str(found)) for found in unattainable(figures))
 
 
 def _alike(one: Quoted, other: Quoted) -> bool:
@@ -101,5 +102,9 @@ def _half_unit(figure: Quoted) -> Fraction:
     return Fraction(1, 2 * 10**figure.digits)
 
 
-def _mean(parts: Sequence[Quoted]) -> Fraction:
-    return sum((Fraction(part.value) for part in parts), Fraction(0)) / len(parts)
+def _mean_of(parts: Sequence[Quoted]) -> Fraction:
+    return _mean([Fraction(part.value) for part in parts])
+
+
+def _mean(numbers: Sequence[Fraction]) -> Fraction:
+    return sum(numbers, Fraction(0)) / len(numbers)

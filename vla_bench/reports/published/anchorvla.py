@@ -40,8 +40,9 @@ MS_HAB = Layout(
         number("average", "Average", task="average"),
         episodes("episodes", "Episodes"),
     ],
-    caption="Success within 200 steps: mean ± standard deviation over trials, in the paper three of 100 "
-    "episodes. H: execution horizon. Average: mean of the tasks. Episodes: of a task.",
+    caption="Success within 200 steps: mean ± standard deviation over trials (of the trials themselves: "
+    "divided by their number), in the paper three of 100 episodes. H: execution horizon. Average: mean "
+    "of the tasks. Episodes: of a task.",
 )
 
 DENOISING = Layout(

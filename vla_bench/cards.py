@@ -300,16 +300,20 @@ class SuiteCard(Card):
 NamedT = TypeVar("NamedT", bound=Named)
 
 
-def search_path(kind: type[Named]) -> list[Path]:
-    """Folders searched for cards, first one wins: working folder, $VLA_BENCH_PATH, packages, ours."""
+def search_roots() -> list[Path]:
+    """Folders searched for data, first one wins: working folder, $VLA_BENCH_PATH, packages, ours."""
     roots = [Path.cwd()]
     roots += [Path(p) for p in os.environ.get("VLA_BENCH_PATH", "").split(os.pathsep) if p]
     for entry in metadata.entry_points(group=CARDS_GROUP):
         roots.append(Path(str(resources.files(entry.value))))
     package = Path(str(resources.files("vla_bench")))
     packed = package / "_cards"
-    roots.append(packed if packed.is_dir() else package.parent)
-    return [root / kind.folder for root in roots]
+    return [*roots, packed if packed.is_dir() else package.parent]
+
+
+def search_path(kind: type[Named]) -> list[Path]:
+    """Folders searched for cards of a kind, first one wins."""
+    return [root / kind.folder for root in search_roots()]
 
 
 def find_cards(kind: type[Named]) -> dict[str, Path]:

@@ -6,12 +6,21 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict
 
-SOURCE = "arXiv 2604.01567v1"
-PARAMETERS, RESIDUAL = 726.25e6, 57e3
-"""Table "Impact of Residual": with the module, and of the module alone."""
-EPISODE, EPISODE_CHUNKED = 641.4e12, 128.28e12
-"""Figure 4b: FLOPs of 200 control steps, querying at each one, and at H = 5."""
+from vla_bench.reports.published import Quoted, quoted
+
+PAPER = "anchorvla"
 STEPS = 200
+"""Control steps of the paper's episodes."""
+
+
+def printed(table: str, metric: str, **setting: str) -> Quoted:
+    """The one figure of a table with this setting."""
+    [figure] = [
+        figure
+        for figure in quoted(paper=PAPER, table=table, metric=metric)
+        if setting.items() <= figure.setting.items()
+    ]
+    return figure
 
 
 class Comparison(BaseModel):
@@ -27,7 +36,7 @@ class Comparison(BaseModel):
     """What is counted here."""
     why: str
     """Why the two differ."""
-    source: str = SOURCE
+    source: str
     """Where the quoted figure is from."""
 
 
@@ -50,39 +59,48 @@ class Ours:
 
 def compare(ours: Ours) -> list[Comparison]:
     """The paper's figures beside ours."""
+    model = printed("Table 3", "parameters", residual="w/")
+    module = printed("Table 3", "parameters", residual="module alone")
+    reactive = printed("Figure 4b", "flops-per-episode", horizon="1")
+    chunked = printed("Figure 4b", "flops-per-episode", horizon="5")
     return [
         Comparison(
             figure="parameters, M",
-            quoted=PARAMETERS / 1e6,
+            quoted=model.number,
             ours=ours.total / 1e6,
             why=f"ours counts all; vision towers ({ours.towers / 1e6:.0f} M with adapters) and language "
             f"model ({ours.language / 1e6:.0f} M) alone are more than the quoted total",
+            source=model.citation,
         ),
         Comparison(
             figure="residual parameters, K",
-            quoted=RESIDUAL / 1e3,
+            quoted=module.number,
             ours=ours.residual / 1e3,
             why="the paper gives the size but not the inputs; ours are sized to match",
+            source=module.citation,
         ),
         Comparison(
             figure="TFLOPs per query",
-            quoted=EPISODE / STEPS / 1e12,
+            quoted=reactive.number / STEPS,
             ours=ours.query / 1e12,
             why="the paper gives neither the denoising steps of this figure (ours: see title; its "
             f"main setting is 10: --set steps=10) nor the chunk length (ours is {ours.chunk_length}); "
             "the head's share is nearly proportional to both; nor the head's sizes, nor what counts",
+            source=f"{reactive.citation}, over {STEPS} steps",
         ),
         Comparison(
             figure=f"TFLOPs per episode of {STEPS} steps, H=1",
-            quoted=EPISODE / 1e12,
+            quoted=reactive.number,
             ours=ours.episode(1) / 1e12,
             why=f"{STEPS} times the above",
+            source=reactive.citation,
         ),
         Comparison(
             figure=f"TFLOPs per episode of {STEPS} steps, H=5",
-            quoted=EPISODE_CHUNKED / 1e12,
+            quoted=chunked.number,
             ours=ours.episode(5) / 1e12,
             why="the quoted one is a fifth of that at H=1, so that corrections count as 0; ours adds "
             f"{STEPS * ours.correction / 1e9:.3g} GFLOPs for them",
+            source=chunked.citation,
         ),
     ]

@@ -17,6 +17,7 @@ from vla_bench.errors import MismatchError, UserError
 from vla_bench.execution.inline import InlineExecutor
 from vla_bench.registry import make_policy
 from vla_bench.replay import replay_item
+from vla_bench.reports.measured import read_run
 from vla_bench.reports.success import success_rows
 from vla_bench.settings import Settings
 
@@ -63,7 +64,7 @@ def test_a_smaller_request_drops_nothing(tmp_path):
     asked = execute(plan_run(spec(tmp_path, episodes=2, trials=1, tasks=["go-on"])))
     assert len(asked) == 2
     assert {name: (tmp_path / name).read_bytes() for name in before} == before
-    rows = success_rows(RunFolder(tmp_path).items(), RunFolder(tmp_path).records())
+    rows = success_rows(read_run(tmp_path))
     assert [(r.task, r.episodes, r.missing) for r in rows] == [
         ("go-right", 12, 0),
         ("go-on", 12, 0),

@@ -17,6 +17,7 @@ from vla_bench.errors import UserError
 
 if TYPE_CHECKING:
     from vla_bench.policies.learned.recipe import Recipe
+    from vla_bench.reports.measured import MeasuredRun
 
 app = typer.Typer(
     help="Evaluates vision-language-action policies: the same number twice, with an interval.",
@@ -113,6 +114,7 @@ def run(
     """Runs a policy on a suite, or resumes such a run."""
     from vla_bench import interrupts, progress, runs
     from vla_bench.execution import parallel
+    from vla_bench.reports.measured import read_run
 
     planned = runs.plan_run(
         runs.RunSpec(
@@ -146,7 +148,7 @@ def run(
         records = runs.execute(planned, shown.on_record, shown.on_status, stopping)
     if stopping() and len(records) < len(planned.items):
         raise KeyboardInterrupt
-    _show(planned.folder.path)
+    _show(read_run(planned.folder.path))
     if any(record.reason == "harness_error" for record in records):
         console.print("some episodes failed in the harness: run the same command to retry them")
         raise typer.Exit(EXIT_INCOMPLETE)
@@ -480,22 +482,27 @@ def report(
         list[Path] | None, typer.Argument(help="Run folders; all under results/runs if left out.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Also write the runs side by side into this Markdown file.")
+        Path | None,
+        typer.Option(
+            help="Folder for the report of all of them: Markdown, HTML, CSV, LaTeX, figures."
+        ),
     ] = None,
 ) -> None:
-    """Shows the success table of runs, with Wilson intervals, and writes it beside each run."""
-    from vla_bench.records import RunFolder
-    from vla_bench.reports import comparison
+    """Shows the success table of each run and writes it beside the run; with --out, one report of all."""
+    from vla_bench.reports.measured import read_run
 
     folders = run_folders or sorted(p.parent for p in Path("results/runs").glob("*/manifest.json"))
     if not folders:
         raise UserError("no run under results/runs; start one with `vla-bench run`")
-    missing = 0
-    for folder in folders:
-        missing += _show(folder)
-    if out is not None:
-        page = comparison.write([RunFolder(folder) for folder in folders], out)
-        console.print(f"side by side: {page}", soft_wrap=True, highlight=False)
+    runs = [read_run(folder) for folder in folders]
+    if out is None:
+        missing = sum([_show(run) for run in runs])
+    else:
+        from vla_bench.reports import page
+
+        missing = sum(run.missing for run in runs)
+        written = page.write(page.build(runs), out)
+        console.print(f"report: {written}", soft_wrap=True, highlight=False)
     raise typer.Exit(EXIT_INCOMPLETE if missing else EXIT_OK)
 
 
@@ -509,22 +516,19 @@ def _pairs(settings: list[str]) -> dict[str, str]:
     return pairs
 
 
-def _show(path: Path) -> int:
+def _show(run: MeasuredRun) -> int:
     """Prints a run's tables, writes its report, returns how many episodes are missing."""
-    from vla_bench.records import RunFolder
     from vla_bench.reports import perturbed, success
 
-    folder = RunFolder(path)
-    manifest, items, records = folder.manifest, folder.items(), folder.records()
-    rows = success.success_rows(items, records)
-    table = Table(title=success.title(manifest))
+    rows = success.success_rows(run)
+    table = Table(title=success.title(run.manifest))
     for column in success.header(rows):
         table.add_column(column, justify="left" if column == "task" else "right", overflow="fold")
     for row in rows:
         table.add_row(*success.cells(row))
     console.print(table)
     console.print(success.overall(rows), highlight=False)
-    for arm, pairs in perturbed.paired_rows(items, records).items():
+    for arm, pairs in perturbed.paired_rows(run).items():
         table = Table(title=f"the same items under {arm}")
         for column in perturbed.HEADER:
             table.add_column(
@@ -536,8 +540,8 @@ def _show(path: Path) -> int:
         for pair in pairs:
             table.add_row(*perturbed.cells(pair))
         console.print(table)
-    console.print(f"report: {success.write_report(folder)}", soft_wrap=True, highlight=False)
-    return len(items) - len({item.digest for item in items} & {record.item for record in records})
+    console.print(f"report: {success.write_report(run)}", soft_wrap=True, highlight=False)
+    return run.missing
 
 
 def main() -> None:

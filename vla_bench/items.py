@@ -27,6 +27,12 @@ def derive_seed(*parts: str | int) -> int:
     return int(digest(list(parts)), 16) % 2**31
 
 
+def place_of(task: str, trial: int, index: int, perturbation: str) -> str:
+    """An episode's name within its run: `task/trial/index`, and `/perturbation` if there is one."""
+    arm = "" if perturbation == CLEAN else f"/{perturbation}"
+    return f"{task}/{trial}/{index}{arm}"
+
+
 class WorkItem(BaseModel):
     """One episode to be played. Its digest is its identity."""
 
@@ -55,6 +61,11 @@ class WorkItem(BaseModel):
     def digest(self) -> str:
         """Identity of the item: 16 hex digits over all its fields."""
         return digest(self.model_dump())
+
+    @property
+    def place(self) -> str:
+        """The item's name within its run."""
+        return place_of(self.task, self.trial, self.index, self.perturbation)
 
     @property
     def order(self) -> tuple[int, int, str]:

@@ -16,7 +16,7 @@ from vla_bench.cards import PolicyCard, SuiteCard
 from vla_bench.delays import Latency
 from vla_bench.errors import UserError
 from vla_bench.input_controls import InputControl
-from vla_bench.items import CLEAN, WorkItem, digest, group_by_task, items_digest
+from vla_bench.items import CLEAN, WorkItem, digest, group_by_task, items_digest, place_of
 from vla_bench.locks import acquire
 
 Reason = Literal["success", "timeout", "policy_error", "harness_error"]
@@ -114,9 +114,8 @@ class EpisodeRecord(BaseModel):
 
     @property
     def place(self) -> str:
-        """The item's name within its run: `task/trial/index`, and `/perturbation` if there is one."""
-        arm = "" if self.perturbation == CLEAN else f"/{self.perturbation}"
-        return f"{self.task}/{self.trial}/{self.index}{arm}"
+        """The item's name within its run."""
+        return place_of(self.task, self.trial, self.index, self.perturbation)
 
     def outcome(self) -> dict[str, Any]:
         """All fields but the times: what two runs of the same item must agree on."""

@@ -11,7 +11,7 @@ from vla_bench.records import EpisodeRecord, RunFolder
 from vla_bench.registry import make_policy, make_suite
 from vla_bench.rollout import play
 from vla_bench.settings import Settings
-from vla_bench.video import VideoWriter
+from vla_bench.video import Caption, Film
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,11 @@ def replay_item(run_folder: Path, name: str, out: Path | None = None) -> Replay:
     policy = make_policy(manifest.policy, manifest.suite, manifest.batch)
     env = suite.make_env(item.task, manifest.policy.inputs.images, "rgb_array")
     video = out or folder.video(item)
-    with VideoWriter(video, manifest.suite.control_hz) as writer:
-        record = play(env, policy, item, Settings.of(manifest), writer.capture)
+    settings = Settings.of(manifest)
+    caption = Caption(item, manifest.policy.name, settings.limit(env))
+    with Film(video, manifest.suite.control_hz, caption, _stop) as film:
+        record = play(env, policy, item, settings, film.capture)
+        film.keep(record)
     env.close()
     old, new = recorded.outcome(), record.outcome()
     # A record of an older version may lack fields.
@@ -54,6 +57,10 @@ def replay_item(run_folder: Path, name: str, out: Path | None = None) -> Replay:
         f"{key}: recorded {old[key]}, now {new[key]}" for key in told if old[key] != new[key]
     ]
     return Replay(record, video, differences)
+
+
+def _stop(line: str) -> None:
+    raise UserError(line)
 
 
 def _find(records: Sequence[EpisodeRecord], name: str) -> EpisodeRecord:

@@ -22,8 +22,9 @@ from vla_bench.requests import Action, Lockstep, PlayedStep, Reply, Request, pla
 from vla_bench.settings import Settings
 from vla_bench.suites.base import SuiteEnv
 
-FrameSink = Callable[[SuiteEnv], None]
-"""Called after the set-up and after every control step; a video is written by one."""
+FrameSink = Callable[[SuiteEnv, int, bool], None]
+"""Called after the set-up and after every control step, with the environment, the steps played so far and
+whether the success conditions hold; a film is made by one."""
 Rollout = Generator[Observation, Answer, EpisodeRecord]
 """An episode under way: yields an observation whenever a plan is due, and is sent the answer."""
 
@@ -42,7 +43,7 @@ def play(
         policy: The policy.
         item: The item.
         settings: How to play it.
-        frame_sink: Called with the environment at every step, e.g. to write a video.
+        frame_sink: Called at every step, e.g. to make a film.
 
     Returns:
         The record. A policy that breaks its contract ends the episode as `policy_error`.
@@ -78,7 +79,7 @@ def rollout(
         policy: The policy, for all but `plan`.
         item: The item.
         settings: How to play it.
-        frame_sink: Called with the environment at every step, e.g. to write a video.
+        frame_sink: Called at every step, e.g. to make a film.
 
     Yields:
         The observation that a plan is due for; expects to be sent the answer of `plan_chunks`.
@@ -165,7 +166,7 @@ class _Episode:
         with self.clock("policy_s"), contract():
             policy.reset(self.item)
         chunks = self.chunks
-        limit = settings.max_steps or self.env.max_steps
+        limit = settings.limit(self.env)
         while self.steps < limit:
             yield from self._arrival()
             due = chunks.due(self.steps)
@@ -235,7 +236,7 @@ class _Episode:
     def _note_state(self) -> None:
         self.states.update(self.env.state_bytes())
         if self.frame_sink is not None:
-            self.frame_sink(self.env)
+            self.frame_sink(self.env, self.steps, self.holds)
 
     def record(self) -> EpisodeRecord:
         """The record of the episode as it stands."""

@@ -8,6 +8,7 @@ from typing import Literal, Self
 from vla_bench.cards import PolicyInputs
 from vla_bench.input_controls import InputControl
 from vla_bench.records import RunManifest
+from vla_bench.suites.base import SuiteEnv
 
 
 @dataclass(frozen=True)
@@ -44,3 +45,7 @@ class Settings:
             delay=manifest.delay,
             input_control=manifest.input_control,
         )
+
+    def limit(self, env: SuiteEnv) -> int:
+        """Control steps after which an episode in an environment ends."""
+        return self.max_steps or env.max_steps

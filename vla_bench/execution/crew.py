@@ -79,7 +79,7 @@ class Member:
             raise WorkerLost(self._why(error)) from None
         if isinstance(brought, Seat):
             self.seat = brought
-            return Report([], {})
+            return Report([], {}, [])
         for outcome in brought.outcomes:
             del self.items[outcome.digest]
         return brought

@@ -20,6 +20,7 @@ from vla_bench.execution.work import Failure, WorkQueue
 from vla_bench.execution.worker import SIGNS, Orders, Worker
 from vla_bench.items import WorkItem
 from vla_bench.records import EpisodeRecord, RunFolder, RunManifest
+from vla_bench.video.film import warn
 
 ROUND_S = 0.5
 """The driver looks after late workers at least this often."""
@@ -138,6 +139,8 @@ class RayExecutor:
         self._false_starts = 0
         for name, film in report.films.items():
             self.folder.add_video(name, film)
+        for line in report.lost:
+            warn(line)
         for outcome in report.outcomes:
             record = queue.settle(outcome, member)
             if record is not None:

@@ -16,7 +16,8 @@ from vla_bench.records import EpisodeRecord, RunFolder
 from vla_bench.rollout import Rollout, rollout
 from vla_bench.settings import Settings
 from vla_bench.suites.base import Suite, SuiteEnv
-from vla_bench.video import VideoWriter
+from vla_bench.video import Caption, Film
+from vla_bench.video.film import OnLost, warn
 
 VideoChoice = Literal["failures", "all", "none"]
 
@@ -30,6 +31,7 @@ class Slot:
         settings: How items are played.
         folder: Where videos go.
         video: Which episodes to keep a video of.
+        on_lost: Told of a video that could not be made.
 
     Attributes:
         observation: What the episode under way needs a plan for; None if there is no episode.
@@ -42,12 +44,14 @@ class Slot:
         settings: Settings,
         folder: RunFolder,
         video: VideoChoice,
+        on_lost: OnLost = warn,
     ) -> None:
         self.suite = suite
         self.policy = policy
         self.settings = settings
         self.folder = folder
         self.video = video
+        self.on_lost = on_lost
         self.observation: Observation | None = None
         self._task = ""
         self._env: SuiteEnv | None = None
@@ -101,8 +105,10 @@ class Slot:
         return next(self._episode)
 
     def _filmed(self, env: SuiteEnv, policy: Policy, item: WorkItem, settings: Settings) -> Rollout:
-        with VideoWriter(self.folder.video(item), self.suite.card.control_hz) as writer:
-            record = yield from rollout(env, policy, item, settings, writer.capture)
-            if self.video == "failures" and record.success:
-                writer.discard()
+        caption = Caption(item, policy.card.name, settings.limit(env))
+        path, fps = self.folder.video(item), self.suite.card.control_hz
+        with Film(path, fps, caption, self.on_lost) as film:
+            record = yield from rollout(env, policy, item, settings, film.capture)
+            if self.video == "all" or not record.success:
+                film.keep(record)
         return record

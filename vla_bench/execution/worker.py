@@ -82,6 +82,8 @@ class Report:
     """What came of the episodes that ended."""
     films: Mapping[str, bytes]
     """File name -> video, of these episodes."""
+    lost: Sequence[str]
+    """What is to be said of videos that could not be made."""
 
 
 @dataclass(frozen=True)
@@ -123,8 +125,9 @@ class Worker:
         self.scratch = tempfile.TemporaryDirectory(prefix="vla-bench-")
         self.folder = RunFolder(Path(self.scratch.name))
         settings = Settings.of(manifest)
+        self.lost: list[str] = []
         slots = [
-            Slot(suite, policy, settings, self.folder, self.orders.video)
+            Slot(suite, policy, settings, self.folder, self.orders.video, self.lost.append)
             for _ in range(self.orders.environments)
         ]
         self.player = Player(slots, planner)
@@ -141,7 +144,9 @@ class Worker:
         outcomes = [outcome for outcome in begun if outcome is not None]
         while not outcomes and self.player.busy and time.monotonic() < until:
             outcomes = self.player.advance()
-        return Report(outcomes, self._films())
+        lost = list(self.lost)
+        self.lost.clear()
+        return Report(outcomes, self._films(), lost)
 
     @ray.method(concurrency_group=SIGNS)
     def sign(self) -> Sign:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from vla_bench.items import CLEAN, WorkItem, group_by_task
+import pandas as pd
+
+from vla_bench.items import CLEAN
 from vla_bench.perturbations.catalogue import kind_and_level
-from vla_bench.records import EpisodeRecord, RunFolder, RunManifest
+from vla_bench.records import RunManifest
+from vla_bench.reports.measured import MeasuredRun
 from vla_bench.reports.statistics.pairs import paired_interval
 
 HEADER = (
@@ -56,44 +59,34 @@ class PairedRow:
         return paired_interval(self.both, self.only_perturbed, self.only_clean, self.neither)
 
 
-def paired_rows(
-    items: Sequence[WorkItem], records: Sequence[EpisodeRecord]
-) -> Mapping[str, Sequence[PairedRow]]:
-    """For each perturbation of a run a row per task, and one of all tasks if there are several.
-
-    Args:
-        items: The items of the run, clean and perturbed.
-        records: Their records, as far as there are any.
-    """
-    found = {record.item: record for record in records}
+def paired_rows(run: MeasuredRun) -> Mapping[str, Sequence[PairedRow]]:
+    """For each perturbation of a run a row per task, and one of all tasks if there are several."""
     return {
         arm: _with_sum(
             [
-                _row(task, of_task, found)
-                for task, of_task in group_by_task(
-                    [item for item in items if item.perturbation == arm]
-                ).items()
+                _row(str(task), of_task, run.clean)
+                for task, of_task in run.episodes[run.episodes["arm"] == arm].groupby(
+                    "task", observed=True, sort=False
+                )
             ]
         )
-        for arm in sorted({item.perturbation for item in items} - {CLEAN})
+        for arm in sorted(set(run.episodes["arm"]) - {CLEAN})
     }
 
 
-def _row(task: str, items: Sequence[WorkItem], found: Mapping[str, EpisodeRecord]) -> PairedRow:
-    pairs = [
-        (found[item.clean_digest], found[item.digest])
-        for item in items
-        if item.digest in found and item.clean_digest in found
-    ]
-    outcomes = [(clean.success, perturbed.success) for clean, perturbed in pairs]
+def _row(task: str, perturbed: pd.DataFrame, clean: pd.DataFrame) -> PairedRow:
+    there = perturbed["recorded"] & perturbed["clean"].isin(clean.index[clean["recorded"]])
+    pairs = perturbed[there]
+    alike = clean.loc[pairs["clean"]]
+    first, second = alike["success"].to_numpy(), pairs["success"].to_numpy()
     return PairedRow(
         task=task,
-        both=outcomes.count((True, True)),
-        only_clean=outcomes.count((True, False)),
-        only_perturbed=outcomes.count((False, True)),
-        neither=outcomes.count((False, False)),
-        harness_errors=sum(r.reason == "harness_error" for pair in pairs for r in pair),
-        missing=len(items) - len(pairs),
+        both=int((first & second).sum()),
+        only_clean=int((first & ~second).sum()),
+        only_perturbed=int((~first & second).sum()),
+        neither=int((~first & ~second).sum()),
+        harness_errors=sum(int((arm["reason"] == "harness_error").sum()) for arm in (alike, pairs)),
+        missing=int((~there).sum()),
     )
 
 
@@ -139,13 +132,13 @@ def heading(arm: str, manifest: RunManifest) -> str:
     return said
 
 
-def markdown(folder: RunFolder) -> list[str]:
+def markdown(run: MeasuredRun) -> list[str]:
     """The tables as lines of a Markdown page; none of a run without perturbations."""
-    tables = paired_rows(folder.items(), folder.records())
+    tables = paired_rows(run)
     page = ["## Clean and perturbed", "", FOOTNOTE, ""] if tables else []
     for arm, rows in tables.items():
         page += [
-            heading(arm, folder.manifest),
+            heading(arm, run.manifest),
             "",
             "| " + " | ".join(HEADER) + " |",
             "|" + "---|" * len(HEADER),

@@ -8,13 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from vla_bench.items import CLEAN, WorkItem, group_by_task
-from vla_bench.records import EpisodeRecord, RunFolder, RunManifest
+from vla_bench.items import CLEAN
+from vla_bench.records import RunManifest
 from vla_bench.reports import perturbed
+from vla_bench.reports.measured import STATUS, MeasuredRun
 from vla_bench.reports.statistics.intervals import mean_interval, wilson
-
-COLUMNS = ("task", "reason", "success", "first_success", "status")
-"""Fields of a record that the table is made from."""
 
 
 @dataclass(frozen=True)
@@ -49,45 +47,35 @@ class SuccessRow:
         return wilson(self.successes, self.episodes) if self.episodes else None
 
 
-def success_rows(items: Sequence[WorkItem], records: Sequence[EpisodeRecord]) -> list[SuccessRow]:
-    """One row per task of a run, of its clean episodes only.
-
-    Args:
-        items: The items of the run; they say how many episodes there ought to be.
-        records: Their records, as far as there are any.
-    """
-    clean = [record.model_dump() for record in records if record.perturbation == CLEAN]
-    frame = pd.DataFrame(clean, columns=list(COLUMNS))
-    return [
-        _row(of_task[0].suite, task, frame[frame["task"] == task], len(of_task))
-        for task, of_task in group_by_task(clean_items(items)).items()
-    ]
+def success_rows(run: MeasuredRun) -> list[SuccessRow]:
+    """One row per task of a run, of its clean episodes only."""
+    return rows_of(run.clean)
 
 
-def clean_items(items: Sequence[WorkItem]) -> list[WorkItem]:
-    """The items that no perturbation disturbs."""
-    return [item for item in items if item.perturbation == CLEAN]
+def rows_of(episodes: pd.DataFrame) -> list[SuccessRow]:
+    """One row per task of some episodes of a run, in their order."""
+    tasks = episodes.groupby("task", observed=True, sort=False)
+    return [_row(str(task), frame) for task, frame in tasks]
 
 
-def _row(suite: str, task: str, frame: pd.DataFrame, expected: int) -> SuccessRow:
-    reasons = frame["reason"].value_counts()
-    won = frame[frame["success"].astype(bool)]
+def _row(task: str, frame: pd.DataFrame) -> SuccessRow:
+    reasons, won = frame["reason"].value_counts(), frame[frame["success"]]
     return SuccessRow(
-        suite=suite,
+        suite=str(frame["suite"].iloc[0]),
         task=task,
         successes=len(won),
-        episodes=len(frame),
+        episodes=int(frame["recorded"].sum()),
         steps_to_success=float(won["first_success"].mean()) if len(won) else None,
         policy_errors=int(reasons.get("policy_error", 0)),
         harness_errors=int(reasons.get("harness_error", 0)),
-        missing=expected - len(frame),
+        missing=int((~frame["recorded"]).sum()),
         collisions=_collisions(frame),
     )
 
 
 def _collisions(frame: pd.DataFrame) -> int | None:
-    said = [status["collided"] for status in frame["status"] if "collided" in status]
-    return int(sum(said)) if said else None
+    said = frame.get(f"{STATUS}collided", pd.Series(dtype=float)).dropna()
+    return int(said.sum()) if len(said) else None
 
 
 HEADER = (
@@ -192,15 +180,13 @@ def setting(manifest: RunManifest) -> str:
     return f"H={manifest.horizon}{delay}{control}"
 
 
-def markdown(folder: RunFolder) -> str:
-    """The success table of a run folder as a Markdown page."""
-    manifest = folder.manifest
-    items = folder.items()
-    rows = success_rows(items, folder.records())
+def markdown(run: MeasuredRun) -> str:
+    """The success table of a run as a Markdown page."""
+    manifest, rows = run.manifest, success_rows(run)
     lines = [
         f"# {manifest.policy.name} on {manifest.suite.name} (version {manifest.suite.version})",
         "",
-        *_facts(manifest, items),
+        *(f"- {fact}" for fact in facts(run)),
         "",
         "| " + " | ".join(header(rows)) + " |",
         "|" + "---|" * len(header(rows)),
@@ -209,39 +195,39 @@ def markdown(folder: RunFolder) -> str:
         f"{overall(rows)}. Intervals: Wilson's for a task, MOVER's for their mean. A harness error "
         "counts as an episode without success.",
         "",
-        *perturbed.markdown(folder),
+        *perturbed.markdown(run),
     ]
     return "\n".join(lines)
 
 
-def _facts(manifest: RunManifest, items: Sequence[WorkItem]) -> list[str]:
+def facts(run: MeasuredRun) -> list[str]:
+    """What a reader has to know of a run's protocol, a line each."""
+    manifest = run.manifest
     engine = ", ".join(f"{name} {manifest.versions[name]}" for name in manifest.suite.engine)
-    arms = sorted({item.perturbation for item in items} - {CLEAN})
-    items = clean_items(items)
-    facts = [
-        f"- {len(items)} episodes in {len({item.trial for item in items})} trial(s), "
+    arms = sorted(set(run.episodes["arm"]) - {CLEAN})
+    lines = [
+        f"{len(run.clean)} episodes in {run.clean['trial'].nunique()} trial(s), "
         f"seed {manifest.seed}",
-        f"- execution horizon {manifest.horizon} of chunks of {manifest.policy.chunk_length}",
-        f"- at most {_limits(manifest)} steps; outcome {manifest.suite.outcome}",
-        f"- engine: {engine or 'nothing pinned'}",
+        f"execution horizon {manifest.horizon} of chunks of {manifest.policy.chunk_length}",
+        f"at most {_limits(manifest)} steps; outcome {manifest.suite.outcome}",
+        f"engine: {engine or 'nothing pinned'}",
     ]
     if "protocol" in manifest.suite.options:
         name = str(manifest.suite.options["protocol"])
-        facts.append(f"- protocol {name}: {manifest.suite.protocols[name].description}")
+        lines.append(f"protocol {name}: {manifest.suite.protocols[name].description}")
     if manifest.batch > 1:
-        facts.append(f"- {manifest.batch} episodes planned together")
+        lines.append(f"{manifest.batch} episodes planned together")
     if manifest.delay or manifest.latency:
-        facts.append(f"- reaction delay {_delay(manifest)}")
+        lines.append(f"reaction delay {_delay(manifest)}")
     if manifest.input_control != "none":
-        facts.append(f"- INPUT CONTROL: {manifest.input_control}")
+        lines.append(f"INPUT CONTROL: {manifest.input_control}")
     if arms:
-        facts.append(f"- the same again under {', '.join(arms)}, which the first table leaves out")
-    if manifest.suite.track == "mini":
-        facts.append("- a mini world: never to be ranked with the real suite")
+        lines.append(f"the same again under {', '.join(arms)}, which the first table leaves out")
+    if run.mini:
+        lines.append("a mini world: never to be ranked with the real suite")
     if manifest.suite.options.get("physics") == "gpu":
-        facts.append("- physics on a GPU: never to be ranked with physics on the CPU")
-    facts += [f"- MISMATCH allowed: {mismatch}" for mismatch in manifest.mismatches]
-    return facts
+        lines.append("physics on a GPU: never to be ranked with physics on the CPU")
+    return [*lines, *(f"MISMATCH allowed: {mismatch}" for mismatch in manifest.mismatches)]
 
 
 def _delay(manifest: RunManifest) -> str:
@@ -256,8 +242,8 @@ def _limits(manifest: RunManifest) -> str:
     return " or ".join(map(str, sorted({suite.steps_of(task) for task in manifest.items})))
 
 
-def write_report(folder: RunFolder) -> Path:
+def write_report(run: MeasuredRun) -> Path:
     """Writes `report.md` into the run folder and returns its path."""
-    path = folder.path / "report.md"
-    path.write_text(markdown(folder))
+    path = run.path / "report.md"
+    path.write_text(markdown(run))
     return path

@@ -28,6 +28,8 @@ class Value:
     """Decimals printed."""
     interval: tuple[float, float] | None = None
     """Lower and upper bound; printed unless there is a spread."""
+    count: tuple[int, int] | None = None
+    """Successes and episodes behind a rate."""
     spread: float | None = None
     """Standard deviation, e.g. over trials, as papers print it."""
     signed: bool = False
@@ -38,15 +40,26 @@ class Value:
     """Footnotes."""
 
     def __str__(self) -> str:
+        return " ".join([self.shown, *self.details])
+
+    @property
+    def shown(self) -> str:
+        """The number, with its spread if there is one."""
         if self.number is None:
             return "-"
-        shown = self.printed(self.number)
-        if self.spread is not None:
-            return f"{shown} ± {self.spread:.{self.digits}f}"
-        if self.interval is not None:
+        spread = "" if self.spread is None else f" ± {self.spread:.{self.digits}f}"
+        return self.printed(self.number) + spread
+
+    @property
+    def details(self) -> Sequence[str]:
+        """What stands behind it, or in smaller print below: interval and count."""
+        found = []
+        if self.number is not None and self.interval is not None and self.spread is None:
             low, high = map(self.printed, self.interval)
-            return f"{shown} [{low}, {high}]"
-        return shown
+            found.append(f"[{low}, {high}]")
+        if self.count is not None:
+            found.append(f"{self.count[0]}/{self.count[1]}")
+        return found
 
     def printed(self, number: float) -> str:
         """A number with the decimals and sign of this one; adding 0.0 turns -0.0 into 0.0."""

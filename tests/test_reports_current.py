@@ -12,7 +12,9 @@ COMPARED = {".md", ".csv", ".tex", ".html", ".css", ".js", ".json", ".txt"}
 
 def contents(folder: Path) -> dict[str, str]:
     return {
-        str(path.relative_to(folder)): re.sub(r"<svg.*?</svg>", "<svg/>", path.read_text(), flags=re.S)
+        str(path.relative_to(folder)): re.sub(
+            r"<svg.*?</svg>", "<svg/>", path.read_text(), flags=re.S
+        )
         for path in folder.rglob("*")
         if path.suffix in COMPARED
     }

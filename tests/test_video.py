@@ -163,7 +163,7 @@ def test_any_instruction_on_any_picture(instruction, width, height):
     item = ITEM.model_copy(update={"instruction": instruction})
     picture = np.full((height, width, 3), 200, np.uint8)
     frame = Caption(item, "a-policy-of-a-long-name" * 3, 20).running(picture, 3, None, False)
-    scale = -(-384 // width)
+    scale = -(-256 // width)
     assert frame.shape[0] % 2 == frame.shape[1] % 2 == 0
     assert (frame[: height * scale, : width * scale] == 200).all()
     bar = frame[height * scale :]

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from vla_bench.items import WorkItem
 from vla_bench.records import EpisodeRecord
 
-LEGIBLE = 384
+LEGIBLE = 256
 """Pictures narrower than this are enlarged (pixels)."""
 TEXT, LINE, MARGIN = 12, 18, 8
 """Size of letters, height of a line, margin around the text (pixels)."""
@@ -56,7 +56,7 @@ class Caption:
         """
         state = "success: not yet"
         if first is not None:
-            state = f"success at step {first}" + ("" if holds else ", lost since")
+            state = f"success at step {first}" if holds else f"lost after step {first}"
         return self._framed(picture, f"step {step} of {self.max_steps}", state)
 
     def ended(self, picture: Picture, record: EpisodeRecord) -> Picture:
@@ -66,7 +66,7 @@ class Caption:
             return self._framed(picture, "SUCCESS", f"at step {first}", GREEN)
         cause = f"not within {steps} steps"
         if first is not None:
-            cause = f"success at step {first} was lost by step {steps}"
+            cause = f"lost after step {first}"
         return self._framed(picture, "FAILURE", record.error or cause, RED)
 
     def _framed(self, picture: Picture, left: str, right: str, paper: str = PAPER) -> Picture:

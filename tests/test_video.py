@@ -1,6 +1,9 @@
 import io
+import os
 import re
+import signal
 import subprocess
+import sys
 import time
 
 import numpy as np
@@ -220,6 +223,30 @@ def test_a_picture_does_not_wait_for_the_encoder(tmp_path, ffmpeg):
     assert times[WAITING - 1] < 0.8
     assert times[-1] >= 0.8  # but no more pictures wait than that
     assert len(frames(film.path)) == WAITING + 10 + 10
+
+
+def test_ctrl_c_is_not_for_the_encoder(tmp_path, ffmpeg):
+    ffmpeg(f'sleep 0.3; exec {get_ffmpeg_exe()} "$@"')
+    command = ["run", "--policy", "walker", "--suite", "line", "--trials", "1", "--video", "all"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vla_bench", *command, "--out", tmp_path / "run"],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "IMAGEIO_FFMPEG_EXE": str(tmp_path / "ffmpeg")},
+        # A test run started in the background of a shell inherits an ignored SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    while not (tmp_path / "run" / "episodes.jsonl").exists():
+        time.sleep(0.01)
+    time.sleep(0.1)  # the next film is under way
+    os.killpg(process.pid, signal.SIGINT)
+    _, told = process.communicate()
+    assert process.returncode == 130
+    assert "no film" not in told
+    recorded = {record.item for record in RunFolder(tmp_path / "run").records()}
+    assert {name[-20:-4] for name in films(tmp_path / "run")} == recorded
 
 
 def test_no_ffmpeg_is_said_at_once(tmp_path, monkeypatch):

@@ -6,7 +6,6 @@ from bisect import bisect
 from functools import cache
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
@@ -100,7 +99,9 @@ def _even(size: int) -> int:
 
 @cache
 def _font(bold: bool) -> ImageFont.FreeTypeFont:
-    # Pillow's own font lacks most letters that are not English.
+    # It takes long to import. Its font is used because Pillow's lacks letters that are not English.
+    import matplotlib
+
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name
     return ImageFont.truetype(str(path), TEXT, layout_engine=ImageFont.Layout.BASIC)

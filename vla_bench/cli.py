@@ -343,11 +343,17 @@ def sweep(
     quick: Annotated[
         bool, typer.Option("--quick", help="Few episodes and updates, to see that all works.")
     ] = False,
+    report_only: Annotated[
+        bool,
+        typer.Option(
+            "--report-only", help="Play nothing: reports from what is kept in results/sweeps."
+        ),
+    ] = False,
     out: Annotated[Path, typer.Option(help="Reports folder.")] = Path("reports"),
 ) -> None:
     """Plays one option over values on the same items; ends in a table and a figure; resumes."""
     from vla_bench import sweeps
-    from vla_bench.reports.sweeps import pages, results
+    from vla_bench.reports.sweeps import kept, pages, results
 
     flags = sweeps.Flags(
         policy=policy,
@@ -362,16 +368,18 @@ def sweep(
         weights=weights,
     )
     chosen = sweeps.choose(*sweeps.with_delays(names or [], flags, delay), quick=quick)
-    plans = [sweeps.plan_sweep(sweep) for sweep in chosen]
-    sweeps.run_sweeps(
-        plans,
-        (os.cpu_count() or 1) if processes is None else processes,
-        lambda now: console.print(str(now), soft_wrap=True, highlight=False),
-    )
-    command = shlex.join(["vla-bench", *sys.argv[1:]])
-    for plan in plans:
-        found = results.read_results(plan)
-        page, *_ = pages.write_report(found, out / "sweeps", command)
+    if not report_only:
+        plans = [sweeps.plan_sweep(sweep) for sweep in chosen]
+        sweeps.run_sweeps(
+            plans,
+            (os.cpu_count() or 1) if processes is None else processes,
+            lambda now: console.print(str(now), soft_wrap=True, highlight=False),
+        )
+        for plan in plans:
+            kept.keep(plan, shlex.join(["vla-bench", *sys.argv[1:]]))
+    for sweep in chosen:
+        found = results.SweepResults(sweep, kept.read_kept(sweep))
+        page, *_ = pages.write_report(found, out / "sweeps")
         console.print(f"report: {page}", soft_wrap=True, highlight=False)
 
 

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from vla_bench import execute, load_card, plan_run
+from vla_bench.reports import drawing
 from vla_bench.reports.sweeps import figures
-from vla_bench.reports.sweeps.results import read_results
+from vla_bench.reports.sweeps.kept import keep
+from vla_bench.reports.sweeps.results import SweepResults
 from vla_bench.reports.sweeps.value_axis import ValueAxis
-from vla_bench.sweeps import Arm, Sweep, plan_sweep
+from vla_bench.sweeps import Sweep, plan_sweep
 
 
 @pytest.fixture
@@ -18,7 +20,7 @@ def results(tmp_path, monkeypatch):
     plan = plan_sweep(load_card(Sweep, "skill"))
     for point in plan.points:
         execute(plan_run(point.spec))
-    return read_results(plan)
+    return SweepResults(plan.sweep, keep(plan, "vla-bench sweep skill"))
 
 
 def curves(ax):
@@ -76,13 +78,12 @@ def test_files_are_pictures_and_the_same_twice(results, tmp_path):
 def test_arms_stay_apart_in_grey_print():
     grey = [
         np.dot(matplotlib.colors.to_rgb(colour), (0.299, 0.587, 0.114))
-        for colour in figures.COLOURS
+        for colour in drawing.COLOURS
     ]
     assert min(abs(a - b) for a, b in itertools.combinations(grey, 2)) > 0.1
     names = ["a", "a", "b", "c", "b", "d"]
-    arms = [Arm(label=str(i), policy=name) for i, name in enumerate(names)]
-    looks = figures.looks(arms)
-    assert len({(look.colour, look.dash) for look in looks.values()}) == len(arms)
+    looks = drawing.looks({str(i): name for i, name in enumerate(names)})
+    assert len({(look.colour, look.dash) for look in looks.values()}) == len(names)
     assert looks["0"].colour == looks["1"].colour != looks["2"].colour
     assert not looks["0"].hollow
     assert looks["1"].hollow

@@ -2,61 +2,27 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, PercentFormatter
 
+from vla_bench.reports.drawing import HEIGHT_IN, STYLE, WIDTH_IN, Look, curve, looks, save
 from vla_bench.reports.statistics.intervals import wilson
 from vla_bench.reports.statistics.resampling import Interval
 from vla_bench.reports.sweeps.results import PointResult, SweepResults
 from vla_bench.reports.sweeps.value_axis import ValueAxis
 from vla_bench.sweeps.card import Arm, Panel, written
 
-WIDTH_IN, HEIGHT_IN = 3.5, 2.7
-"""Size of one panel: a column of a paper."""
-COLOURS = ("#14213d", "#9d2235", "#2a9d8f", "#e0a526", "#b9d6f2")
-"""From dark to light, so that they stay apart without colour."""
-MARKERS = ("o", "s", "^", "D", "v")
-KEPT = ("anchorvla", "l1", "diffusion", "diffusion-x0")
-"""Policies that have their colour and marker in every figure; others take those that are left."""
-DASHES = ("-", (0, (4, 2)), (0, (1, 1.5)))
-"""Second and third arms of one policy are dashed and dotted, with hollow markers."""
-STYLE: dict[Any, object] = {
-    "font.size": 8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#e3e3e3",
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "legend.handlelength": 3.2,
-    "svg.hashsalt": "vla-bench",
-    "svg.fonttype": "none",
-}
 Y_LABELS: Mapping[Panel, str] = {
     "success": "success rate",
     "collided": "episodes with a collision",
     "queries_per_s": "success rate",
 }
-
-
-@dataclass(frozen=True)
-class Look:
-    """How an arm is drawn."""
-
-    colour: str
-    marker: str
-    dash: str | tuple[int, tuple[float, ...]]
-    hollow: bool
 
 
 def write_figure(results: SweepResults, stem: Path) -> Sequence[Path]:
@@ -69,18 +35,14 @@ def write_figure(results: SweepResults, stem: Path) -> Sequence[Path]:
     Returns:
         The two files.
     """
-    paths = [stem.with_name(f"{stem.name}.{kind}") for kind in ("svg", "png")]
     with rc_context(STYLE):
-        figure = draw(results)
-        figure.savefig(paths[0], metadata={"Date": None})
-        figure.savefig(paths[1], dpi=200)
-    return paths
+        return save(draw(results), stem, ("svg", "png"))
 
 
 def draw(results: SweepResults) -> Figure:
     """The figure: one panel beside the other, a legend below."""
     panels = results.sweep.panels
-    arms = looks(results.sweep.arms)
+    arms = looks({arm.label: arm.policy for arm in results.sweep.arms})
     rows = math.ceil(len(arms) / (2 * len(panels)))
     size = (WIDTH_IN * len(panels), HEIGHT_IN + 0.3 + 0.17 * rows)
     figure = Figure(figsize=size, layout="constrained")
@@ -97,7 +59,7 @@ def draw(results: SweepResults) -> Figure:
 def caption(results: SweepResults) -> str:
     """What the figure shows, with its numbers of episodes."""
     trainings = max(len(point.trainings) for point in results.points)
-    per_point = f"{len(results.items)} items"
+    per_point = f"{len(results.kept.items)} items"
     if trainings > 1:
         per_point += f" x {trainings} trainings"
     lines = [
@@ -110,21 +72,6 @@ def caption(results: SweepResults) -> str:
     if results.world:
         lines.append(f"{results.suite.name} is a {results.world}.")
     return " ".join(lines)
-
-
-def looks(arms: Sequence[Arm]) -> Mapping[str, Look]:
-    """A colour and marker per policy; arms of one policy differ in dashes."""
-    policies = list(dict.fromkeys(arm.policy for arm in arms))
-    kept = [KEPT.index(policy) for policy in policies if policy in KEPT]
-    left = itertools.cycle([kind for kind in range(len(COLOURS)) if kind not in kept] or [0])
-    kinds = {p: KEPT.index(p) if p in KEPT else next(left) for p in policies}
-    before = {policy: itertools.count() for policy in policies}
-    found = {}
-    for arm in arms:
-        kind, nth = kinds[arm.policy], next(before[arm.policy])
-        dash = DASHES[nth % len(DASHES)]
-        found[arm.label] = Look(COLOURS[kind], MARKERS[kind], dash, hollow=nth > 0)
-    return found
 
 
 def _panel(results: SweepResults, panel: Panel, ax: Axes, arms: Mapping[str, Look]) -> None:
@@ -144,7 +91,7 @@ def _panel(results: SweepResults, panel: Panel, ax: Axes, arms: Mapping[str, Loo
         ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ax.xaxis.set_major_formatter("{x:g}")
         ax.xaxis.set_minor_formatter(NullFormatter())
-        ax.set_xlabel(f"queries per second (batch {results.points[0].manifest.batch})")
+        ax.set_xlabel(f"queries per second (batch {results.kept.points[0].batch})")
     else:
         axis.label(ax, results.sweep.axis_name)
 
@@ -160,23 +107,7 @@ def _curve(
 ) -> None:
     measured = [_measured(results, panel, point) for point in points]
     y = [value for value, _ in measured]
-    below = [value - low for value, (low, _) in measured]
-    above = [high - value for value, (_, high) in measured]
-    drawn = ax.errorbar(
-        x,
-        y,
-        yerr=[below, above],
-        color=look.colour,
-        marker=look.marker,
-        linestyle=look.dash,
-        markersize=4,
-        markerfacecolor="white" if look.hollow else look.colour,
-        linewidth=1.2,
-        elinewidth=0.8,
-        capsize=1.5,
-        label=arm.label,
-    )
-    line = drawn.lines[0]
+    line = curve(ax, x, measured, look, arm.label)
     line.set_gid(f"curve {panel} {arm.label}")
     if arm.reference and panel != "queries_per_s":
         ax.axhline(y[0], color=look.colour, linestyle=look.dash, linewidth=0.8, zorder=1)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from vla_bench.reports.tables.table import Cell, Table, Value
 
-PARTS = ("low", "high", "spread")
+PARTS = ("low", "high", "spread", "k", "n")
 """What may belong to a number, each in a column of its own."""
 
 
@@ -30,10 +30,17 @@ def csv_text(table: Table) -> str:
 
 def _parts(table: Table, place: int) -> Sequence[str]:
     """The parts that any number of a column has."""
-    values = [row.cells[place] for row in table.rows]
-    intervals = any(isinstance(v, Value) and v.interval is not None for v in values)
-    spreads = any(isinstance(v, Value) and v.spread is not None for v in values)
-    return [part for part in PARTS if (spreads if part == "spread" else intervals)]
+    found = [_numbers(row.cells[place]) for row in table.rows]
+    return [part for part in PARTS if any(numbers.get(part) is not None for numbers in found)]
+
+
+def _numbers(cell: Cell) -> Mapping[str, float | None]:
+    """What belongs to a number, by part."""
+    if isinstance(cell, str):
+        return {}
+    low, high = cell.interval or (None, None)
+    k, n = cell.count or (None, None)
+    return {"low": low, "high": high, "spread": cell.spread, "k": k, "n": n}
 
 
 def _header(table: Table, kept: Sequence[Sequence[str]], sectioned: bool) -> list[str]:
@@ -48,7 +55,6 @@ def _fields(cell: Cell, parts: Sequence[str]) -> Iterator[str]:
     if isinstance(cell, str):
         yield from [cell, *[""] * len(parts)]
         return
-    low, high = cell.interval or (None, None)
-    values = {"low": low, "high": high, "spread": cell.spread}
-    for number in (cell.number, *(values[part] for part in parts)):
+    numbers = _numbers(cell)
+    for number in (cell.number, *(numbers[part] for part in parts)):
         yield "" if number is None else f"{number + 0.0:.6g}"

@@ -16,6 +16,8 @@ KINDS: Mapping[Kind, str] = {
     "elsewhere": "run elsewhere, with records",
     "quoted": "quoted, not measured",
 }
+KIND_MARKS: Mapping[Kind, str] = {"measured": "", "elsewhere": "‡", "quoted": "†"}
+"""Behind the first cell of a row, where there is no room for words."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,8 @@ class Value:
     """Decimals printed."""
     interval: tuple[float, float] | None = None
     """Lower and upper bound; printed unless there is a spread."""
+    count: tuple[int, int] | None = None
+    """Successes and episodes behind a rate."""
     spread: float | None = None
     """Standard deviation, e.g. over trials, as papers print it."""
     signed: bool = False
@@ -38,15 +42,26 @@ class Value:
     """Footnotes."""
 
     def __str__(self) -> str:
+        return " ".join([self.shown, *self.details])
+
+    @property
+    def shown(self) -> str:
+        """The number, with its spread if there is one."""
         if self.number is None:
             return "-"
-        shown = self.printed(self.number)
-        if self.spread is not None:
-            return f"{shown} ± {self.spread:.{self.digits}f}"
-        if self.interval is not None:
+        spread = "" if self.spread is None else f" ± {self.spread:.{self.digits}f}"
+        return self.printed(self.number) + spread
+
+    @property
+    def details(self) -> Sequence[str]:
+        """What stands behind it, or in smaller print below: interval and count."""
+        found = []
+        if self.number is not None and self.interval is not None and self.spread is None:
             low, high = map(self.printed, self.interval)
-            return f"{shown} [{low}, {high}]"
-        return shown
+            found.append(f"[{low}, {high}]")
+        if self.count is not None:
+            found.append(f"{self.count[0]}/{self.count[1]}")
+        return found
 
     def printed(self, number: float) -> str:
         """A number with the decimals and sign of this one; adding 0.0 turns -0.0 into 0.0."""
@@ -125,15 +140,21 @@ class Table:
             if isinstance(cell, Value)
             for note in cell.notes
         )
-        return dict(zip(dict.fromkeys(notes), _marks(), strict=False))
+        return dict(zip(dict.fromkeys(notes), marks_in_order(), strict=False))
 
     def marks(self, cell: Cell) -> str:
         """The marks of a cell's footnotes, as `a,b`; empty without any."""
         notes = () if isinstance(cell, str) else cell.notes
-        return ",".join(self.footnotes[note] for note in notes)
+        return ",".join(mark for note, mark in self.footnotes.items() if note in notes)
+
+    @property
+    def legend(self) -> Mapping[str, str]:
+        """What the marks of kinds mean, of those that there are."""
+        kinds = {row.kind for row in self.rows}
+        return {mark: KINDS[kind] for kind, mark in KIND_MARKS.items() if mark and kind in kinds}
 
 
-def _marks() -> Iterator[str]:
+def marks_in_order() -> Iterator[str]:
     """a, b, ..., z, aa, ab, ...: letters, as a digit behind a number would be read as part of it."""
     for length in itertools.count(1):
         for letters in itertools.product(string.ascii_lowercase, repeat=length):

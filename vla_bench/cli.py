@@ -25,6 +25,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+leaderboard = typer.Typer(
+    no_args_is_help=True, help="Builds the leaderboard's site; checks a run for it."
+)
+app.add_typer(leaderboard, name="leaderboard")
 WIDTH = 120
 """Columns of tables where there is no terminal."""
 EXIT_OK, EXIT_USER_ERROR, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 1, 3, 130
@@ -504,6 +508,40 @@ def report(
         written = page.write(page.build(runs), out)
         console.print(f"report: {written}", soft_wrap=True, highlight=False)
     raise typer.Exit(EXIT_INCOMPLETE if missing else EXIT_OK)
+
+
+@leaderboard.command("build")
+def build_leaderboard(
+    results: Annotated[
+        Path, typer.Option(help="Folder with runs, elsewhere and published in it.")
+    ] = Path("results"),
+    out: Annotated[Path, typer.Option(help="Folder of the site.")] = Path("reports/leaderboard"),
+) -> None:
+    """Writes the site: runs made here, runs made elsewhere that pass the check, published numbers."""
+    from vla_bench.reports.leaderboard.site import build
+
+    files = build(results, out)
+    console.print(f"{len(files)} files: {out / 'index.html'}", soft_wrap=True, highlight=False)
+
+
+@leaderboard.command("check")
+def check_submission(
+    path: Annotated[Path, typer.Argument(help="Run folder, or a .csv file of quoted numbers.")],
+    results: Annotated[
+        Path, typer.Option(help="Our results; world probes are compared with those of its runs.")
+    ] = Path("results"),
+) -> None:
+    """Says what is wrong with a run made elsewhere, one line each; exit status 1 if anything is."""
+    from vla_bench.reports.leaderboard.checks.check import check
+
+    found = check(path, results)
+    for line in found.problems:
+        console.print(f"problem: {line}", soft_wrap=True, highlight=False, markup=False)
+    for line in found.unchecked:
+        console.print(f"not checked: {line}", soft_wrap=True, highlight=False, markup=False)
+    what = f"{path}: {found.checked + ', ' if found.checked else ''}{len(found.problems)} problems"
+    console.print(what, soft_wrap=True, highlight=False, markup=False)
+    raise typer.Exit(EXIT_USER_ERROR if found.problems else EXIT_OK)
 
 
 def _pairs(settings: list[str]) -> dict[str, str]:

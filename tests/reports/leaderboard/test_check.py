@@ -42,16 +42,15 @@ def test_a_run_as_it_was_made_passes(theirs, results):
 
 
 @pytest.mark.parametrize(
-    ("spec", "suite"),
+    "spec",
     [
-        ({"delay": 3, "horizon": 2}, "micro"),
-        ({"perturbations": ["action-noise:2", "push-base:1"], "horizon": 5}, "micro"),
-        ({"seed": 3, "batch": 4, "horizon": 7}, "micro"),
+        {"delay": 3, "horizon": 2},
+        {"perturbations": ["action-noise:2", "push-base:1"], "horizon": 5},
+        {"seed": 3, "batch": 4, "horizon": 7},
     ],
 )
-def test_other_settings_pass_too(tmp_path, spec, suite):
-    policy = "random"
-    play(tmp_path / "runs" / "run", policy, episodes=1, trials=1, **spec)
+def test_other_settings_pass_too(tmp_path, spec):
+    play(tmp_path / "runs" / "run", "random", episodes=1, trials=1, **spec)
     assert check(tmp_path / "runs" / "run", tmp_path).problems == []
 
 

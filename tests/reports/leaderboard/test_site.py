@@ -138,7 +138,7 @@ def test_a_run_that_does_not_pass_the_check_is_refused(results, tmp_path):
     records = copy / "elsewhere" / "hold-theirs" / "episodes.jsonl"
     records.write_text("".join(records.read_text().splitlines(True)[1:]))
     with pytest.raises(
-        UserError, match="does not pass the check: .* see `vla-bench leaderboard check"
+        UserError, match=r"does not pass the check: .* see `vla-bench leaderboard check"
     ):
         build(copy, tmp_path / "site")
 

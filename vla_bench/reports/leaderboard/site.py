@@ -158,7 +158,8 @@ class Site:
             header=perturbed.HEADER,
             footnote=perturbed.FOOTNOTE,
             breakdown=breakdown(entry.run),
-            films=[e for e in episodes if e.film and not e.success][:MOST_FILMS],
+            films=any(e.film for e in episodes),
+            gallery=[e for e in episodes if e.film and not e.success][:MOST_FILMS],
             shortened=shortened(entry.run),
             episodes=episodes,
         )

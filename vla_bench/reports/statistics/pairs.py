@@ -2,9 +2,83 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from math import sqrt
+from typing import Self
 
-from vla_bench.reports.statistics.intervals import wilson
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+
+from vla_bench.reports.statistics.intervals import mean_interval, wilson
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Items that two policies have played, by who succeeded."""
+
+    both: int
+    only_first: int
+    only_second: int
+    neither: int
+
+    @classmethod
+    def of(cls, first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Self:
+        """Counts success of two policies on the same items, bool (items,) each."""
+        return cls(
+            both=int((first & second).sum()),
+            only_first=int((first & ~second).sum()),
+            only_second=int((~first & second).sum()),
+            neither=int((~first & ~second).sum()),
+        )
+
+    @property
+    def total(self) -> int:
+        """All items."""
+        return self.both + self.discordant + self.neither
+
+    @property
+    def discordant(self) -> int:
+        """Items on which just one of the two succeeds."""
+        return self.only_first + self.only_second
+
+    @property
+    def swapped(self) -> Pairs:
+        """The same items, second policy first."""
+        return Pairs(self.both, self.only_second, self.only_first, self.neither)
+
+    @property
+    def difference(self) -> tuple[float, tuple[float, float]]:
+        """The second rate less the first, and its 95 % interval; see `paired_interval`."""
+        return paired_interval(self.both, self.only_second, self.only_first, self.neither)
+
+
+def mcnemar(pairs: Pairs) -> float:
+    """Two-sided p-value of McNemar's exact test that two policies succeed equally often.
+
+    Under that hypothesis either policy is as likely to be the one that succeeds on a discordant item:
+    a binomial test with 1/2 (McNemar 1947, Psychometrika 12). 1 without a discordant item.
+    """
+    if not pairs.discordant:
+        return 1.0
+    return float(binomtest(pairs.only_first, pairs.discordant).pvalue)
+
+
+def mean_difference(tasks: Sequence[Pairs]) -> tuple[float, tuple[float, float]]:
+    """Mean over fixed tasks of the difference of two success rates, each task counting the same.
+
+    MOVER over the tasks' paired intervals (`mean_interval`, `paired_interval`).
+
+    Args:
+        tasks: The pairs of each task, at least one item each.
+
+    Returns:
+        The mean of the second rates less that of the first, in [-1, 1], with the bounds of its 95 %
+        interval.
+    """
+    values, intervals = zip(*(pairs.difference for pairs in tasks), strict=True)
+    return sum(values) / len(tasks), mean_interval(values, intervals)
 
 
 def paired_interval(

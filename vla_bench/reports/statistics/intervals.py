@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from math import hypot
 
 from scipy.stats import binomtest
 
 
+@cache
 def wilson(successes: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
     """Wilson score interval for a proportion (Wilson 1927).
+
+    Its coverage is near what it aims at on the average over proportions, not at every one: with 18
+    episodes and a rate of 3 %, 89.4 % of 95 % intervals hold it (`benchmarks/statistics.py`).
 
     Args:
         successes: Number of successes k, 0 <= k <= total.
@@ -26,13 +31,13 @@ def wilson(successes: int, total: int, confidence: float = 0.95) -> tuple[float,
 def mean_interval(
     rates: Sequence[float], intervals: Sequence[tuple[float, float]]
 ) -> tuple[float, float]:
-    """Interval of the mean of independent rates, each task counting the same.
+    """Interval of the mean over fixed tasks of independent rates, each task counting the same.
 
-    The distances from the rates to their own bounds are added in squares (MOVER: Zou and Donner 2008,
-    Statistics in Medicine 27).
+    Of differences of rates as well as of rates. The distances from the rates to their own bounds are
+    added in squares (MOVER: Zou and Donner 2008, Statistics in Medicine 27).
 
     Args:
-        rates: Success rate of each task, in [0, 1]; at least one.
+        rates: Success rate of each task, or difference of two; at least one.
         intervals: Lower and upper bound of each.
 
     Returns:

@@ -184,7 +184,11 @@ def _remarks(first: MeasuredRun, second: MeasuredRun, shared: list[str]) -> Iter
     yield from (f"hardware {line}" for line in _changes(one.hardware, other.hardware))
     counts = [int(run.clean["recorded"].sum()) for run in (first, second)]
     if counts != [len(shared)] * 2:
-        yield f"{counts[0]} and {counts[1]} clean items are recorded, {len(shared)} of them in both"
+        one_left, other_left = (count - len(shared) for count in counts)
+        yield (
+            f"{counts[0]} and {counts[1]} clean items are recorded, {len(shared)} of them in both; "
+            f"{one_left} and {other_left} are left out"
+        )
 
 
 def _policies(one: PolicyCard, other: PolicyCard) -> Iterator[str]:

@@ -25,13 +25,11 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-leaderboard = typer.Typer(
-    no_args_is_help=True, help="Builds the leaderboard's site; checks a run for it."
-)
+leaderboard = typer.Typer(help="Builds the leaderboard; checks a run for it.", no_args_is_help=True)
 app.add_typer(leaderboard, name="leaderboard")
 WIDTH = 120
 """Columns of tables where there is no terminal."""
-EXIT_OK, EXIT_USER_ERROR, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 1, 3, 130
+EXIT_OK, EXIT_USER_ERROR, EXIT_INCOMPLETE, EXIT_NOT_COMPARABLE, EXIT_INTERRUPTED = 0, 1, 3, 5, 130
 console = Console(width=None if sys.stdout.isatty() else WIDTH)
 
 
@@ -542,6 +540,35 @@ def check_submission(
     what = f"{path}: {found.checked + ', ' if found.checked else ''}{len(found.problems)} problems"
     console.print(what, soft_wrap=True, highlight=False, markup=False)
     raise typer.Exit(EXIT_USER_ERROR if found.problems else EXIT_OK)
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="Run folder.")],
+    second: Annotated[Path, typer.Argument(help="Run folder; differences are second less first.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for a page, Markdown, CSV and LaTeX of it all.")
+    ] = None,
+    films: Annotated[
+        int, typer.Option(min=0, help="So many items that one run solves, both runs side by side.")
+    ] = 0,
+) -> None:
+    """Compares two runs item by item. Exit status 5: they are not comparable, and it says why."""
+    from vla_bench.reports.compare import comparison, pages
+    from vla_bench.reports.compare.films import film
+
+    if films and out is None:
+        raise UserError(f"--films {films}: the films need a folder; add --out DIR")
+    compared = comparison.compare(first, second)
+    pages.show(compared, console)
+    if out is not None:
+        shown = []
+        for one in film(compared, films, out):
+            console.print(f"film: {one}", soft_wrap=True, highlight=False, markup=False)
+            shown.append(one)
+        page = pages.write(compared, shown, out)
+        console.print(f"page: {page}", soft_wrap=True, highlight=False)
+    raise typer.Exit(EXIT_OK if compared.comparable else EXIT_NOT_COMPARABLE)
 
 
 def _pairs(settings: list[str]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
@@ -11,6 +12,8 @@ from vla_bench.cards import PolicyCard, SuiteCard
 from vla_bench.errors import UserError
 
 MEASURED = "measured:"
+PROFILES = Path("results") / "profiles"
+"""Where `vla-bench profile` keeps what it measured."""
 
 
 class Latency(BaseModel):

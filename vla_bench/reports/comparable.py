@@ -70,7 +70,8 @@ def _protocols(first: MeasuredRun, second: MeasuredRun, shared: list[str]) -> It
         return
     if one.suite.digest != other.suite.digest:
         yield from (
-            f"suite {line}" for line in _changes(_of_items(one.suite), _of_items(other.suite))
+            f"suite {line}"
+            for line in changed_entries(_of_items(one.suite), _of_items(other.suite))
         )
         yield from _tasks(one.suite, other.suite, first.manifest.items.keys() & other.items.keys())
     for name in ("seed", "delay", "input_control"):
@@ -89,7 +90,7 @@ def _tasks(one: SuiteCard, other: SuiteCard, played: set[str]) -> Iterator[str]:
         f"{task} {line}"
         for task in one.tasks
         if task in played
-        for line in _changes(
+        for line in changed_entries(
             {"steps": one.steps_of(task), "parameters": one.tasks[task].parameters},
             {"steps": other.steps_of(task), "parameters": other.tasks[task].parameters},
         )
@@ -105,7 +106,7 @@ def _engines(first: MeasuredRun, second: MeasuredRun) -> Iterator[str]:
     # The simulators of two families of suites have nothing in common.
     if one.suite.adapter == other.suite.adapter:
         installed = [{name: m.versions.get(name) for name in pinned} for m in (one, other)]
-        yield from (f"engine {line}" for line in _changes(installed[0], installed[1]))
+        yield from (f"engine {line}" for line in changed_entries(installed[0], installed[1]))
 
 
 def _pinned(first: MeasuredRun, second: MeasuredRun) -> Sequence[str]:
@@ -180,11 +181,15 @@ def _remarks(first: MeasuredRun, second: MeasuredRun, shared: list[str]) -> Iter
         yield f"delay made from {lags[0]} against {lags[1]}"
     pinned = _pinned(first, second)
     others = [{k: v for k, v in m.versions.items() if k not in pinned} for m in (one, other)]
-    yield from (f"version of {line}" for line in _changes(others[0], others[1]))
-    yield from (f"hardware {line}" for line in _changes(one.hardware, other.hardware))
+    yield from (f"version of {line}" for line in changed_entries(others[0], others[1]))
+    yield from (f"hardware {line}" for line in changed_entries(one.hardware, other.hardware))
     counts = [int(run.clean["recorded"].sum()) for run in (first, second)]
     if counts != [len(shared)] * 2:
-        yield f"{counts[0]} and {counts[1]} clean items are recorded, {len(shared)} of them in both"
+        one_left, other_left = (count - len(shared) for count in counts)
+        yield (
+            f"{counts[0]} and {counts[1]} clean items are recorded, {len(shared)} of them in both; "
+            f"{one_left} and {other_left} are left out"
+        )
 
 
 def _policies(one: PolicyCard, other: PolicyCard) -> Iterator[str]:
@@ -193,7 +198,7 @@ def _policies(one: PolicyCard, other: PolicyCard) -> Iterator[str]:
         return
     if one.name == other.name:
         cards = [card.model_dump(exclude={"inputs", *NEVER_MATTERS}) for card in (one, other)]
-        yield from (f"policy {line}" for line in _changes(cards[0], cards[1]))
+        yield from (f"policy {line}" for line in changed_entries(cards[0], cards[1]))
     else:
         yield f"policy {one.name} against {other.name}"
         if one.chunk_length != other.chunk_length:
@@ -205,14 +210,16 @@ def _policies(one: PolicyCard, other: PolicyCard) -> Iterator[str]:
             yield f"{kind} read: {names[0]} against {names[1]}"
 
 
-def _changes(one: Mapping[str, Any], other: Mapping[str, Any], before: str = "") -> Iterator[str]:
+def changed_entries(
+    one: Mapping[str, Any], other: Mapping[str, Any], before: str = ""
+) -> Iterator[str]:
     """`name: value against value` for each entry that differs, tables entered."""
     for name in [*one, *(name for name in other if name not in one)]:
         values = one.get(name), other.get(name)
         if values[0] == values[1] or name in NEVER_MATTERS:
             continue
         if isinstance(values[0], Mapping) and isinstance(values[1], Mapping):
-            yield from _changes(values[0], values[1], f"{before}{name}.")
+            yield from changed_entries(values[0], values[1], f"{before}{name}.")
         else:
             yield f"{before}{name}: {_said(values[0])} against {_said(values[1])}"
 

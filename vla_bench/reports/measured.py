@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -56,6 +57,13 @@ class MeasuredRun:
         """The episodes that no perturbation disturbs."""
         return self.episodes[self.episodes["arm"] == CLEAN]
 
+    @cached_property
+    def records_digest(self) -> str:
+        """First 16 hex digits of the SHA-256 of `episodes.jsonl`: what a number is made from."""
+        path = self.path / "episodes.jsonl"
+        data = path.read_bytes() if path.exists() else b""
+        return hashlib.sha256(data).hexdigest()[:16]
+
     @property
     def missing(self) -> int:
         """Items without a record."""
@@ -71,9 +79,15 @@ class MeasuredRun:
         """Whether the world is one of the project's own, never to be ranked with a real one."""
         return self.manifest.suite.track == "mini"
 
+    @cached_property
+    def films(self) -> Mapping[str, Path]:
+        """Digest of an item -> its film, of those that have one."""
+        films = sorted((self.path / "videos").glob("*.mp4"), reverse=True)
+        return {film.stem.rpartition("_")[2]: film for film in films}
+
     def video(self, item: str) -> Path | None:
         """The film of an item, if there is one."""
-        return next(iter(sorted((self.path / "videos").glob(f"*_{item}.mp4"))), None)
+        return self.films.get(item)
 
 
 def read_run(path: Path) -> MeasuredRun:

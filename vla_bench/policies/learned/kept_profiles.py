@@ -9,12 +9,13 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from vla_bench.cards import PolicyCard, SuiteCard
+from vla_bench.delays import PROFILES
 from vla_bench.errors import UserError
 from vla_bench.items import digest
 from vla_bench.policies.learned.policy import sampling_of
 from vla_bench.policies.learned.profile import Profile
+from vla_bench.records import RunManifest
 
-FOLDER = Path("results") / "profiles"
 MOST_NAMED = 3
 """Profiles of other things that an error names."""
 
@@ -30,7 +31,7 @@ def keep_profile(profile: Profile) -> Path | None:
         return None
     assert profile.timing is not None
     which = digest([profile.weights_digest, profile.sampling, profile.timing.device], 8)
-    path = FOLDER / f"{profile.policy}_{profile.suite}_{which}.json"
+    path = PROFILES / f"{profile.policy}_{profile.suite}_{which}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(profile.model_dump_json(indent=1) + "\n")
     return path
@@ -61,17 +62,32 @@ def find_profile(device: str, policy: PolicyCard, suite: SuiteCard) -> Profile:
         )
     others = list((alike or kept).values())[:MOST_NAMED]
     raise UserError(
-        f"--delay measured:{device}: looked in {FOLDER} for "
+        f"--delay measured:{device}: looked in {PROFILES} for "
         f"{_described(policy.name, *wanted, device)}; found "
         + ("; ".join(map(_what, others)) or f"no profile of {policy.name}")
         + f". Make it on that device with `{_command(device, policy, suite)}`"
     )
 
 
+def profile_of(manifest: RunManifest) -> Profile | None:
+    """The kept profile of what a run played, on the first device by name; None if there is none."""
+    policy = manifest.policy
+    if "weights_digest" not in policy.options:
+        return None
+    wanted = (policy.name, manifest.suite.name, policy.options["weights_digest"])
+    sampling = sampling_of(policy).model_dump()
+    alike = [
+        kept
+        for kept in _kept().values()
+        if (kept.policy, kept.suite, kept.weights_digest) == wanted and kept.sampling == sampling
+    ]
+    return min(alike, key=_device, default=None)
+
+
 def _kept() -> Mapping[Path, Profile]:
     """The profiles that tell a latency, by file."""
     found = {}
-    for path in sorted(FOLDER.glob("*.json")):
+    for path in sorted(PROFILES.glob("*.json")):
         try:
             profile = Profile.model_validate_json(path.read_text())
         except ValidationError:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vla_bench.cards import SuiteCard, find_cards, load_card
 from vla_bench.errors import UserError, nearest
-from vla_bench.reports.comparable import NEVER_MATTERS, _changes
+from vla_bench.reports.comparable import NEVER_MATTERS, changed_entries
 from vla_bench.reports.leaderboard.checks.submission import MANIFEST, Submission
 from vla_bench.reports.measured import read_run
 
@@ -34,7 +34,7 @@ def problems(run: Submission, card: SuiteCard) -> Iterator[str]:
         suite.model_dump(mode="json", exclude=set(NEVER_MATTERS))
         for suite in (manifest.suite, card)
     )
-    for line in _changes(one, other):
+    for line in changed_entries(one, other):
         yield f"{MANIFEST}: suite.{line} on the card here"
     for package, pinned in manifest.suite.engine.items():
         found = manifest.versions.get(package, "none")

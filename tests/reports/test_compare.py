@@ -228,7 +228,7 @@ def test_the_command_line_tells_scripts_what_came_of_it(runs, monkeypatch, capsy
     assert exit_status(monkeypatch, runs / "random", runs / "expert", "--out", tmp_path) == 0
     assert "expert is better than random" in capsys.readouterr().out
     assert (tmp_path / "index.html").is_file()
-    assert exit_status(monkeypatch, runs / "expert", runs / "late") == 5
+    assert exit_status(monkeypatch, runs / "expert", runs / "late") == 6
     assert "Not comparable, though" in capsys.readouterr().out.splitlines()[0]
     for arguments, reason in (
         ((runs / "expert", tmp_path / "none"), "is not a run folder"),

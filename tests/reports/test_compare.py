@@ -32,7 +32,7 @@ def play(out, policy="expert", **spec):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """An expert, the same again, a policy that finds a goal by chance, and the expert under a delay."""
+    """An expert, the same again, a random policy, the expert under a delay and with another seed."""
     folder = tmp_path_factory.mktemp("runs")
     play(folder / "expert")
     play(folder / "again")
@@ -150,6 +150,8 @@ def test_harness_errors_count_as_failures_and_what_follows_without_them_is_said(
     assert found.verdicts[1].startswith("Without the 2 items that the harness failed on: ")
     assert f"of {2 * EPISODES - 2} items" in found.verdicts[1]
     assert found.splits[0].ends == ("success", "harness_error: it died")
+    solved = [split for split in compare(runs / "random", broken).splits if split.solver == 1]
+    assert {split.ends[1] for split in solved} == {"success"}
 
 
 def test_episodes_that_are_not_recorded_are_left_out(runs, tmp_path):

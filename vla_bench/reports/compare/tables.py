@@ -32,7 +32,7 @@ def run_table(comparison: Comparison) -> Table:
         sides.append(
             [
                 f"{card.name} (version {card.version})",
-                f"{suite.name} (version {suite.version})",
+                f"{suite.name} (version {suite.version}{', a mini world' if run.mini else ''})",
                 setting(run.manifest),
                 str(run.manifest.seed),
                 f"{int(run.clean['recorded'].sum())} of {len(run.clean)}",

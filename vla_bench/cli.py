@@ -27,7 +27,8 @@ app = typer.Typer(
 )
 WIDTH = 120
 """Columns of tables where there is no terminal."""
-EXIT_OK, EXIT_USER_ERROR, EXIT_INCOMPLETE, EXIT_NOT_COMPARABLE, EXIT_INTERRUPTED = 0, 1, 3, 5, 130
+EXIT_OK, EXIT_USER_ERROR, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 1, 3, 130
+EXIT_NOT_COMPARABLE = 6
 console = Console(width=None if sys.stdout.isatty() else WIDTH)
 
 
@@ -517,7 +518,7 @@ def compare(
         int, typer.Option(min=0, help="So many items that one run solves, both runs side by side.")
     ] = 0,
 ) -> None:
-    """Compares two runs item by item. Exit status 5: they are not comparable, and it says why."""
+    """Compares two runs item by item. Exit status 6: they are not comparable, and it says why."""
     from vla_bench.reports.compare import comparison, pages
     from vla_bench.reports.compare.films import film
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from statistics import fmean, stdev
 
 from vla_bench.reports.page.entries import Entry
@@ -39,11 +39,15 @@ def short(tasks: Sequence[str]) -> Sequence[str]:
     if max(map(len, tasks), default=0) <= LONG:
         return tasks
     words = [task.split("-") for task in tasks]
-    first = len(os.path.commonprefix(words))
-    last = len(os.path.commonprefix([of_task[first:][::-1] for of_task in words]))
-    return [
-        "-".join(of_task[first : len(of_task) - last]) or "-".join(of_task) for of_task in words
-    ]
+    first = _alike(words)
+    last = _alike([of_task[first:][::-1] for of_task in words])
+    return ["-".join(of_task[first : len(of_task) - last] or of_task) for of_task in words]
+
+
+def _alike(words: Sequence[Sequence[str]]) -> int:
+    """How many words all begin with."""
+    columns = zip(*words, strict=False)
+    return len(list(takewhile(lambda column: len(set(column)) == 1, columns)))
 
 
 def in_order(entries: Sequence[Entry], standing: Standing) -> Sequence[Entry]:

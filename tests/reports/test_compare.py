@@ -1,12 +1,14 @@
 import csv
 import io
 import json
+import sys
 from dataclasses import replace
 
 import pytest
 from rich.console import Console
 from scipy.stats import binomtest
 
+from vla_bench.cli import main
 from vla_bench.errors import UserError
 from vla_bench.records import RunFolder
 from vla_bench.reports.compare import pages
@@ -30,7 +32,7 @@ def play(out, policy="expert", **spec):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """An expert, the same again, a policy that finds a goal by chance, and the expert under a delay."""
+    """An expert, the same again, a random policy, the expert under a delay and with another seed."""
     folder = tmp_path_factory.mktemp("runs")
     play(folder / "expert")
     play(folder / "again")
@@ -148,6 +150,8 @@ def test_harness_errors_count_as_failures_and_what_follows_without_them_is_said(
     assert found.verdicts[1].startswith("Without the 2 items that the harness failed on: ")
     assert f"of {2 * EPISODES - 2} items" in found.verdicts[1]
     assert found.splits[0].ends == ("success", "harness_error: it died")
+    solved = [split for split in compare(runs / "random", broken).splits if split.solver == 1]
+    assert {split.ends[1] for split in solved} == {"success"}
 
 
 def test_episodes_that_are_not_recorded_are_left_out(runs, tmp_path):
@@ -215,19 +219,28 @@ def test_films_are_spread_over_tasks_and_solvers():
     assert [split.item for split in spread(splits, 5)] == ["one0", "two0", "one2", "two2", "one1"]
 
 
-def test_the_command_line_tells_scripts_what_came_of_it(runs, vla_bench, tmp_path):
-    fine = vla_bench("compare", runs / "random", runs / "expert", "--out", "page")
-    assert fine.returncode == 0, fine.stderr
-    assert "expert is better than random" in fine.stdout
-    assert (tmp_path / "page" / "index.html").is_file()
-    refused = vla_bench("compare", runs / "expert", runs / "late")
-    assert refused.returncode == 5
-    assert "Not comparable, though" in refused.stdout.splitlines()[0]
+def exit_status(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["vla-bench", "compare", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return ended.value.code
+
+
+def test_the_command_line_tells_scripts_what_came_of_it(runs, monkeypatch, capsys, tmp_path):
+    assert exit_status(monkeypatch, runs / "random", runs / "expert", "--out", tmp_path) == 0
+    assert "expert is better than random" in capsys.readouterr().out
+    assert (tmp_path / "index.html").is_file()
+    assert exit_status(monkeypatch, runs / "expert", runs / "late") == 6
+    assert "Not comparable, though" in capsys.readouterr().out.splitlines()[0]
     for arguments, reason in (
         ((runs / "expert", tmp_path / "none"), "is not a run folder"),
         ((runs / "expert", runs / "random", "--films", "1"), "add --out DIR"),
+        (
+            (runs / "expert", runs / "random", "--out", runs / "late" / "items.jsonl"),
+            "cannot write",
+        ),
     ):
-        wrong = vla_bench("compare", *arguments)
-        assert wrong.returncode == 1
-        assert reason in wrong.stderr
-        assert len(wrong.stderr.splitlines()) == 1
+        assert exit_status(monkeypatch, *arguments) == 1
+        error = capsys.readouterr().err
+        assert reason in error
+        assert len(error.splitlines()) == 1

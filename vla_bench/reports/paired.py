@@ -25,6 +25,11 @@ class PairedRow:
     """Items of which an episode is not recorded yet."""
 
     @property
+    def solved(self) -> tuple[int, int]:
+        """Items on which the first, and on which the second succeeds."""
+        return self.pairs.both + self.pairs.only_first, self.pairs.both + self.pairs.only_second
+
+    @property
     def difference(self) -> tuple[float, tuple[float, float]] | None:
         """The second success rate less the first, and its 95 % interval; None without a pair."""
         return self.pairs.difference if self.pairs.total else None

@@ -56,8 +56,7 @@ def cells(row: PairedRow) -> tuple[str, ...]:
         difference, interval = _points(value), f"[{_points(low)}, {_points(high)}]"
     return (
         row.task,
-        f"{pairs.both + pairs.only_first}/{pairs.total}",
-        f"{pairs.both + pairs.only_second}/{pairs.total}",
+        *(f"{solved}/{pairs.total}" for solved in row.solved),
         difference,
         interval,
         str(pairs.only_first),

@@ -75,12 +75,12 @@ class Comparison:
             return []
         said = [verdict(self.rows, self.names)]
         if self.total.harness_errors:
-            fine = ~pd.concat([_broken(frame) for frame in self.episodes], axis=1).any(axis=1)
-            rows = paired_rows(*(frame[fine] for frame in self.episodes))
-            left = verdict([row.pairs for row in rows], self.names)
-            said.append(
-                f"Without the {int((~fine).sum())} items that the harness failed on: {left}"
-            )
+            broken = [frame["reason"] == "harness_error" for frame in self.episodes]
+            fine = ~(broken[0] | broken[1])
+            if fine.any():
+                rows = paired_rows(*(frame[fine] for frame in self.episodes))
+                left = verdict(rows, self.names)
+                said.append(f"Without the {(~fine).sum()} items that the harness failed on: {left}")
         if self._same_policy:
             said.append(
                 f"It is the same policy under the same settings: its {self.total.pairs.discordant} "
@@ -133,7 +133,3 @@ def compare(first: Path, second: Path) -> Comparison:
         differences=differences(*runs),
         episodes=(runs[0].clean.loc[shared], runs[1].clean.loc[shared]),
     )
-
-
-def _broken(episodes: pd.DataFrame) -> pd.Series[bool]:
-    return episodes["reason"] == "harness_error"

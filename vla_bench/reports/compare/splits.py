@@ -64,8 +64,10 @@ def find_splits(
 
 
 def _end(episode: Mapping[Any, Any]) -> str:
-    error = str(episode["error"] or "").strip().splitlines()
-    return f"{episode['reason']}: {error[0]}" if error else str(episode["reason"])
+    error = episode["error"]
+    # Where there is none, a frame may have NaN.
+    said = error.strip().splitlines() if isinstance(error, str) else []
+    return f"{episode['reason']}: {said[0]}" if said else str(episode["reason"])
 
 
 def spread(splits: Sequence[Split], count: int) -> list[Split]:

@@ -32,7 +32,7 @@ def run_table(comparison: Comparison) -> Table:
         sides.append(
             [
                 f"{card.name} (version {card.version})",
-                f"{suite.name} (version {suite.version})",
+                f"{suite.name} (version {suite.version}{', a mini world' if run.mini else ''})",
                 setting(run.manifest),
                 str(run.manifest.seed),
                 f"{int(run.clean['recorded'].sum())} of {len(run.clean)}",
@@ -89,13 +89,12 @@ def _caption(comparison: Comparison) -> str:
 def _paired(row: PairedRow, comparison: Comparison) -> list[Cell]:
     pairs = row.pairs
     counts = [pairs.total, pairs.both, pairs.only_first, pairs.only_second, pairs.neither]
-    wins = [pairs.both + pairs.only_first, pairs.both + pairs.only_second]
     cells: list[Cell] = [row.task, *(Value(count, 0) for count in counts)]
     if comparison.comparable:
-        cells += [Value(100 * won / pairs.total) for won in wins]
+        cells += [Value(100 * won / pairs.total) for won in row.solved]
         cells.append(_points(*pairs.difference))
     else:
-        cells += [Value(won, 0) for won in wins]
+        cells += [Value(won, 0) for won in row.solved]
     if comparison.total.harness_errors:
         cells.append(Value(row.harness_errors, 0))
     return cells
@@ -104,8 +103,8 @@ def _paired(row: PairedRow, comparison: Comparison) -> list[Cell]:
 def _mean(comparison: Comparison, width: int) -> list[Cell]:
     tasks = [row.pairs for row in comparison.rows]
     rates = [
-        sum((p.both + only) / p.total for p, only in zip(tasks, onlies, strict=True)) / len(tasks)
-        for onlies in ([p.only_first for p in tasks], [p.only_second for p in tasks])
+        sum(row.solved[which] / row.pairs.total for row in comparison.rows) / len(tasks)
+        for which in (0, 1)
     ]
     values = [Value(100 * rate) for rate in rates]
     cells: list[Cell] = [f"mean of {len(tasks)} tasks", *[""] * 5, *values]

@@ -66,7 +66,7 @@ def section(suite: str, entries: Sequence[Entry]) -> Section:
         Column("played", "episodes"),
         Column("missing", "episodes"),
         Column("harness errors", "episodes"),
-        Column("records (SHA-256)", numeric=False),
+        Column("records", numeric=False),
     ]
     rows = [
         Row(
@@ -86,7 +86,7 @@ def section(suite: str, entries: Sequence[Entry]) -> Section:
         for entry in entries
     ]
     caption = (
-        "Episodes: clean and perturbed. Digests: 16 hex digits, of the policy's card with its overrides, "
-        "of its weights, and of `episodes.jsonl`."
+        "Episodes: clean and perturbed. Digests: 16 hex digits of SHA-256, of the policy's card with its "
+        "overrides, of its weights, and of episodes.jsonl."
     )
     return Section("Runs", [Table(f"{suite}-runs", "Runs", columns, rows, caption)])

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from vla_bench.reports.drawing import COLOURS
 from vla_bench.reports.page.entries import Entry
 from vla_bench.reports.page.report import Picture, Section
+from vla_bench.reports.page.success import short
 
 CELL_IN = (0.55, 0.22)
 """Width and height of a cell."""
@@ -34,7 +35,7 @@ def section(suite: str, entries: Sequence[Entry], tasks: Sequence[str]) -> Secti
 
 
 def _draw(entries: Sequence[Entry], tasks: Sequence[str]) -> Figure:
-    labels, heads = [entry.label for entry in entries], list(tasks)
+    labels, heads = [entry.label for entry in entries], list(short(tasks))
     rates = _rates(entries, tasks)
     if len(heads) > len(labels):
         rates, labels, heads = rates.T, heads, labels

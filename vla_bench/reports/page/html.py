@@ -9,7 +9,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from vla_bench.reports.page.markdown import part_titled, way
+from vla_bench.reports.page.markdown import way
 from vla_bench.reports.page.report import Gallery, Part, Picture, Report
 from vla_bench.reports.tables.html import templates
 
@@ -31,7 +31,6 @@ def html(report: Report, folder: Path, drawings: Mapping[str, str]) -> str:
         .render(
             report=report,
             drawings={name: _inline(name, svg) for name, svg in drawings.items()},
-            part_titled=part_titled,
             kind=_kind,
             way=lambda film: way(film, folder),
             data_url=_data_url,

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from vla_bench.reports.page.report import Chapter, Gallery, Part, Picture, Report
+from vla_bench.reports.page.report import Chapter, Part, Picture, Report
 from vla_bench.reports.tables.markdown import markdown as table_text
 from vla_bench.reports.tables.table import Table
 
@@ -32,12 +32,7 @@ def _chapter(chapter: Chapter, folder: Path) -> Iterator[str]:
         yield f"### {section.title}"
         yield from section.text
         for part in section.parts:
-            yield from _part(part, folder, headed=part_titled(section.title, part))
-
-
-def part_titled(section: str, part: Part) -> bool:
-    """Whether a part needs a title of its own below its section's."""
-    return not isinstance(part, Gallery) and part.title != section
+            yield from _part(part, folder, headed=section.heads(part))
 
 
 def _part(part: Part, folder: Path, headed: bool) -> Iterator[str]:

@@ -54,6 +54,10 @@ class Section:
     text: Sequence[str] = ()
     """Paragraphs before them."""
 
+    def heads(self, part: Part) -> bool:
+        """Whether a part has a title of its own below the section's."""
+        return len(self.parts) > 1 and not isinstance(part, Gallery) and part.title != self.title
+
 
 @dataclass(frozen=True)
 class Chapter:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from statistics import fmean, stdev
 
 from vla_bench.reports.page.entries import Entry
@@ -13,6 +14,8 @@ from vla_bench.reports.statistics.families import LEVEL
 from vla_bench.reports.success import mean_rate
 from vla_bench.reports.tables.table import Cell, Column, Row, Table, Value
 
+LONG = 24
+"""Letters of a task's name that is shortened."""
 MOST_TASKS = 12
 """More tasks than this have a table of their own, a row each."""
 
@@ -29,6 +32,22 @@ def section(suite: str, entries: Sequence[Entry], standing: Standing) -> Section
 def tasks_of(entries: Sequence[Entry]) -> Sequence[str]:
     """All tasks, in the order of the runs."""
     return list(dict.fromkeys(row.task for entry in entries for row in entry.rows))
+
+
+def short(tasks: Sequence[str]) -> Sequence[str]:
+    """Names of tasks without the words that all begin or end with, if they are long."""
+    if max(map(len, tasks), default=0) <= LONG:
+        return tasks
+    words = [task.split("-") for task in tasks]
+    first = _alike(words)
+    last = _alike([of_task[first:][::-1] for of_task in words])
+    return ["-".join(of_task[first : len(of_task) - last] or of_task) for of_task in words]
+
+
+def _alike(words: Sequence[Sequence[str]]) -> int:
+    """How many words all begin with."""
+    columns = zip(*words, strict=False)
+    return len(list(takewhile(lambda column: len(set(column)) == 1, columns)))
 
 
 def in_order(entries: Sequence[Entry], standing: Standing) -> Sequence[Entry]:
@@ -55,31 +74,29 @@ def _overview(
     trials = any(len(entry.trials) > 1 for entry in entries)
     columns = [
         Column("Run", numeric=False),
-        *(Column(task, "success, %") for task in tasks),
-        *(Column(name, "mean of a suite, %") for name in suites if len(suites) > 1),
-        Column("mean", "all tasks, %"),
-        *([Column("over trials", "all tasks, %")] if trials else []),
+        Column("mean"),
+        *([Column("over trials")] if trials else []),
         *([Column("rank"), Column("letters", numeric=False)] if standing.ranking else []),
-        Column("policy", "errors"),
-        Column("harness", "errors"),
+        Column("harness errors"),
         Column("missing"),
+        *(Column(name, "mean of a suite") for name in suites if len(suites) > 1),
+        *(Column(name, "task") for name in short(tasks)),
     ]
     rows = []
     for entry in in_order(entries, standing):
         of = {row.task: row for row in entry.rows}
-        cells: list[Cell] = [entry.label, *(of_task(of.get(task)) for task in tasks)]
+        cells: list[Cell] = [entry.label, of_suite(entry, best=_best(entry, standing))]
+        cells += [over_trials(entry)] if trials else []
+        cells += _standing(entry, standing)
+        cells += [
+            count(sum(row.harness_errors for row in entry.rows)),
+            count(sum(row.missing for row in entry.rows)),
+        ]
         if len(suites) > 1:
             cells += [
                 rate(mean_rate([r for r in entry.rows if r.suite == name])) for name in suites
             ]
-        cells.append(of_suite(entry, best=_best(entry, standing)))
-        cells += [over_trials(entry)] if trials else []
-        cells += _standing(entry, standing)
-        cells += [
-            count(sum(row.policy_errors for row in entry.rows)),
-            count(sum(row.harness_errors for row in entry.rows)),
-            count(sum(row.missing for row in entry.rows)),
-        ]
+        cells += [of_task(of.get(task)) for task in tasks]
         head = "" if standing.ranking is None or entry in standing.ranked else "Not ranked"
         rows.append(Row(cells, entry.kind, head))
     caption = (
@@ -88,6 +105,8 @@ def _overview(
     )
     if len(suites) > 1:
         caption += " All tasks: mean of the suites' means."
+    if short(tasks) != tasks:
+        caption += f" Task names without what they have in common, as in {tasks[0]}."
     if trials:
         caption += " Over trials: mean ± sample standard deviation of the trials' means."
     return Table(f"{suite}-success", f"Success on {suite}", columns, rows, caption)

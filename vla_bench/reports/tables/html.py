@@ -32,7 +32,7 @@ def html(table: Table, heading: int = 2) -> Markup:
 
     Args:
         table: What to print.
-        heading: Level of the title.
+        heading: Level of the title; 0 leaves it out.
     """
     template = templates().get_template("table.html.j2")
     return Markup(template.render(table=table, heading=heading, sort_key=_sort_key))

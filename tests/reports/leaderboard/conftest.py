@@ -24,7 +24,7 @@ def results(tmp_path_factory):
     play(folder / "runs" / "expert-micro", "expert")
     play(folder / "runs" / "random-micro", "random")
     play(folder / "runs" / "hold-control", "hold", input_control="blank-images")
-    play(folder / "runs" / "random-few", "random", episodes=1)
+    play(folder / "runs" / "random #few", "random", episodes=1)
     play(folder / "runs" / "expert-noise", "expert", episodes=1, perturbations=["action-noise:3"])
     play(folder / "elsewhere" / "hold-theirs", "hold")
     films = folder / "runs" / "random-micro" / "videos"

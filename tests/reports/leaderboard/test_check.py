@@ -152,6 +152,11 @@ def test_a_suite_that_is_not_here_and_one_that_is_a_path(theirs, results, tmp_pa
     assert any("no suite named" in p for p in check(theirs, results).problems)
 
 
+def test_a_policy_s_name_is_no_path(theirs, results):
+    change_manifest(theirs, "policy", "name", to="../../hold")
+    assert any("policy.name: expected letters" in line for line in check(theirs, results).problems)
+
+
 def test_what_cannot_be_checked_is_said(theirs, tmp_path, monkeypatch):
     from vla_bench.errors import UserError
     from vla_bench.suites.micro.suite import MicroSuite

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from html.parser import HTMLParser
+from urllib.parse import unquote
 
 import pytest
 
@@ -52,7 +53,7 @@ def test_every_link_leads_somewhere(site):
             if link == "data:,":
                 continue
             target, _, part = link.partition("#")
-            found = (path.parent / target) if target else path
+            found = (path.parent / unquote(target)) if target else path
             assert found.is_file(), f"{path}: {link}"
             if part:
                 assert part in Links(found.read_text()).ids, f"{path}: {link}"
@@ -74,10 +75,10 @@ def test_stale_pages_go_and_others_stay(results, tmp_path):
     build(copy, out)
     (out / "elsewhere" / "mine.html").write_text("mine")
     shutil.rmtree(copy / "elsewhere" / "hold-theirs")
-    (copy / "runs" / "random-few").rename(copy / "runs" / "random-renamed")
+    (copy / "runs" / "random #few").rename(copy / "runs" / "random-renamed")
     build(copy, out)
     assert [path.name for path in (out / "elsewhere").iterdir()] == ["mine.html"]
-    assert not (out / "runs" / "random-few.html").exists()
+    assert not (out / "runs" / "random #few.html").exists()
     assert (out / "runs" / "random-renamed.html").is_file()
     assert "hold-theirs" not in (out / "index.html").read_text()
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from itertools import groupby
 from pathlib import Path
+from urllib.parse import quote
 
 from vla_bench.errors import UserError
 from vla_bench.reports import perturbed
@@ -142,7 +143,7 @@ class Site:
     def _run(self, entry: Entry) -> str:
         folder = entry.run.path
         here = (self.out / entry.page).parent
-        files = f"{Path(os.path.relpath(folder.resolve(), here.resolve())).as_posix()}/"
+        files = f"{quote(Path(os.path.relpath(folder.resolve(), here.resolve())).as_posix())}/"
         episodes = listed(entry)
         return _render(
             "run",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from vla_bench.errors import UserError, nearest
 from vla_bench.reports.comparable import NEVER_MATTERS, changed_entries
 from vla_bench.reports.leaderboard.checks.submission import MANIFEST, Submission
 from vla_bench.reports.measured import read_run
+
+FILE_NAME = re.compile(r"\w[\w.-]*", re.ASCII)
+"""A policy's page is a file of its name."""
 
 
 def card_here(run: Submission) -> SuiteCard:
@@ -36,6 +40,11 @@ def problems(run: Submission, card: SuiteCard) -> Iterator[str]:
     )
     for line in changed_entries(one, other):
         yield f"{MANIFEST}: suite.{line} on the card here"
+    if not FILE_NAME.fullmatch(manifest.policy.name):
+        yield (
+            f"{MANIFEST}: policy.name: expected letters, digits, dashes, dots and underscores, "
+            f"found {manifest.policy.name!r}"
+        )
     for package, pinned in manifest.suite.engine.items():
         found = manifest.versions.get(package, "none")
         if found != pinned:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vla_bench.errors import UserError, first_line
+from vla_bench.items import digest
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,21 @@ def _unpack(archive: Path, target: Path) -> None:
             path = target / inside
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(file.read(member))
+
+
+def files_digest(folders: Sequence[Path]) -> str:
+    """Digest of the names and sizes of all files in some folders, hidden ones left out.
+
+    Returns:
+        16 hex digits, the same on every machine that has the same files; empty without a file.
+    """
+    found = [
+        [folder.name, path.relative_to(folder).as_posix(), path.stat().st_size]
+        for folder in folders
+        for path in sorted(folder.rglob("[!.]*"))
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+    return digest(found) if found else ""
 
 
 def describe(downloads: Sequence[Download]) -> list[str]:

@@ -147,6 +147,9 @@ class RunManifest(BaseModel):
     """Task -> digest of its ordered items; `items.jsonl` lists them."""
     mismatches: list[str]
     """Mismatches that `--allow-mismatch` let pass; such a run is not comparable with others."""
+    assets: str = ""
+    """Digest of the names and sizes of the suite's downloaded files; empty where there are none, and in
+    runs from before it was noted."""
     versions: dict[str, str]
     """Package -> version, Python included."""
     hardware: dict[str, str | int]
@@ -164,6 +167,7 @@ class RunManifest(BaseModel):
                 "input_control": self.input_control,
                 "engine": self.engine,
                 **({"delay": self.delay} if self.delay else {}),
+                **({"assets": self.assets} if self.assets else {}),
             }
         )
 
@@ -379,6 +383,7 @@ def _difference(old: RunManifest, new: RunManifest) -> str:
         ("policy card", old.policy.digest, new.policy.digest),
         ("suite card", old.suite.digest, new.suite.digest),
         ("engine", old.engine, new.engine),
+        ("assets", old.assets or "unknown", new.assets or "unknown"),
     ):
         if before != after:
             return f"{name} {before}, now {after}"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vla_bench import input_controls
+from vla_bench.assets import files_digest
 from vla_bench.cards import PolicyCard, SuiteCard, load_card
 from vla_bench.compatibility import mismatches
 from vla_bench.delays import find_delay
@@ -136,6 +137,7 @@ def plan_cards(policy: PolicyCard, suite_card: SuiteCard, spec: RunSpec) -> Plan
         input_control=spec.input_control,
         items={},
         mismatches=found,
+        assets=files_digest(suite.asset_folders()),
         versions=installed_versions(suite_card.engine),
         hardware=hardware(),
     )

@@ -45,6 +45,7 @@ def differences(first: MeasuredRun, second: MeasuredRun) -> Differences:
         refusals=[
             *_protocols(first, second, shared),
             *_engines(first, second),
+            *_assets(first, second),
             *_mismatches(first, second),
             *_worlds(first, second, shared),
         ],
@@ -112,6 +113,12 @@ def _engines(first: MeasuredRun, second: MeasuredRun) -> Iterator[str]:
 def _pinned(first: MeasuredRun, second: MeasuredRun) -> Sequence[str]:
     """Packages that either suite is pinned to."""
     return list(dict.fromkeys([*first.manifest.suite.engine, *second.manifest.suite.engine]))
+
+
+def _assets(first: MeasuredRun, second: MeasuredRun) -> Iterator[str]:
+    one, other = (run.manifest.assets for run in (first, second))
+    if one and other and one != other:
+        yield f"assets {one} against {other}: other meshes or textures"
 
 
 def _mismatches(first: MeasuredRun, second: MeasuredRun) -> Iterator[str]:

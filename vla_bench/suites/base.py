@@ -146,6 +146,10 @@ class Suite(ABC):
         """What `vla-bench assets` fetches into the asset root; nothing if the suite makes its own."""
         return ()
 
+    def asset_folders(self) -> Sequence[Path]:
+        """Where the downloaded files are that an episode may show or touch."""
+        return [self.asset_root() / download.target for download in self.downloads()]
+
     @abstractmethod
     def prepare(self) -> None:
         """Makes sure that episodes can be played here, making those files that the project can make.

@@ -68,6 +68,10 @@ class LiberoSuite(Suite):
         """Meshes and textures; goals and initial states come with the package hf-libero."""
         return (DOWNLOAD,)
 
+    def asset_folders(self) -> Sequence[Path]:
+        """The folders of assets, without what else lies beside them."""
+        return [self.asset_root() / name for name in FOLDERS]
+
     def prepare(self) -> None:
         """Checks the package, the assets and the renderer."""
         package_root()

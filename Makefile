@@ -1,9 +1,10 @@
-# The whole project in five verbs. Every target sets up what it needs.
+# The whole project in six verbs. Every target sets up what it needs.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+REPORTS ?= reports
 
-.PHONY: setup demo test lint clean
+.PHONY: setup demo reports test lint clean
 
 setup: $(VENV)/installed
 
@@ -20,6 +21,12 @@ demo: setup  ## the main job on the embedded mini world: a success table and a f
 	echo 'No renderer here (vla-bench doctor says why): playing micro, a toy that draws its own images.'; fi; \
 	$(BIN)/vla-bench run --policy expert --suite $$suite --episodes 3 --trials 1 --out results/runs/demo-$$suite && \
 	$(BIN)/vla-bench replay results/runs/demo-$$suite $$episode
+
+reports: setup  ## everything under reports/, from results/ alone
+	@for name in quickstart ms-hab-mini libero-object; do \
+		$(BIN)/vla-bench report results/runs/*$$name* --out $(REPORTS)/$$name >/dev/null || exit 1; done
+	@$(BIN)/vla-bench sweep $(basename $(notdir $(wildcard results/sweeps/*.json))) --report-only --out $(REPORTS) >/dev/null
+	@$(BIN)/vla-bench leaderboard build --out $(REPORTS)/leaderboard >/dev/null
 
 lint: setup
 	@$(BIN)/ruff check --quiet .

@@ -99,10 +99,14 @@ def compare(peace: Path, chaos: Path) -> None:
     lines = played(chaos)
     same = sum(found.get(item) == outcome for item, outcome in wanted.items())
     rows = [path.joinpath("report.md").read_text().split("|", 1)[1] for path in (peace, chaos)]
-    films = [len(list((path / "videos").glob("*.mp4"))) for path in (peace, chaos)]
+    films = [
+        {film.name: film.read_bytes() for film in (path / "videos").glob("*.mp4")}
+        for path in (peace, chaos)
+    ]
     print(
         f"{len(wanted)} items, {same} records equal, {len(wanted.keys() - found.keys())} lost, "
-        f"{lines - len(found)} doubled; films {films[0]} and {films[1]}; "
+        f"{lines - len(found)} doubled; films {len(films[0])} and {len(films[1])}, "
+        f"{sum(films[1].get(name) == film for name, film in films[0].items())} equal; "
         f"tables {'equal' if rows[0] == rows[1] else 'DIFFERENT'}"
     )
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -175,7 +176,7 @@ def test_a_sweep_ends_in_a_table_that_agrees_with_the_records(vla_bench, tmp_pat
     assert int(row["only_first"]) == pairs.count((False, True))
     assert row["collided"] == ""
     page = (tmp_path / "reports/sweeps/skill.md").read_text()
-    assert "made by `vla-bench sweep skill --processes 2`" in page
+    assert "played by `vla-bench sweep skill --processes 2`" in page
     assert "SEEN: skill helps" in page
     assert "NOT SEEN: skill hurts" in page
     assert "UNDECIDED: drink does not matter" in page
@@ -183,6 +184,33 @@ def test_a_sweep_ends_in_a_table_that_agrees_with_the_records(vla_bench, tmp_pat
     assert f"| {len(won)}/40 |" in page
     for kind, start in (("png", b"\x89PNG"), ("svg", b"<?xml")):
         assert (tmp_path / f"reports/sweeps/skill.{kind}").read_bytes().startswith(start)
+
+
+def test_a_report_is_made_again_without_the_runs(vla_bench, tmp_path):
+    assert vla_bench("sweep", "skill", "--processes", 2).returncode == 0
+    reports = sorted((tmp_path / "reports/sweeps").iterdir())
+    made = [path.read_bytes() for path in reports]
+    shutil.rmtree(tmp_path / "results/runs")
+    shutil.rmtree(tmp_path / "reports")
+    assert vla_bench("sweep", "skill", "--report-only").returncode == 0
+    assert [path.read_bytes() for path in reports] == made
+    assert not (tmp_path / "results/runs").exists()
+
+
+def test_what_was_kept_is_no_answer_to_another_question(vla_bench, tmp_path):
+    none = vla_bench("sweep", "skill", "--report-only")
+    assert none.returncode == 1
+    assert "has not been played here; run `vla-bench sweep skill`" in none.stderr
+    assert vla_bench("sweep", "skill", "--processes", 2).returncode == 0
+    kept = tmp_path / "results/sweeps/skill.json"
+    other = json.loads(kept.read_text())
+    kept.write_text(json.dumps({**other, "played": "0" * 16}))
+    changed = vla_bench("sweep", "skill", "--report-only")
+    assert changed.returncode == 1
+    assert "is of another sweep than skill.toml asks for" in changed.stderr
+    kept.write_text(json.dumps({**other, "points": 3}))
+    damaged = vla_bench("sweep", "skill", "--report-only")
+    assert len(damaged.stderr.splitlines()) == 1
 
 
 def test_a_sweep_from_flags(vla_bench, tmp_path):

@@ -28,6 +28,7 @@ app = typer.Typer(
 WIDTH = 120
 """Columns of tables where there is no terminal."""
 EXIT_OK, EXIT_USER_ERROR, EXIT_INCOMPLETE, EXIT_INTERRUPTED = 0, 1, 3, 130
+EXIT_WORSE, EXIT_UNDECIDED, EXIT_NOT_COMPARABLE = 4, 5, 6
 console = Console(width=None if sys.stdout.isatty() else WIDTH)
 
 
@@ -343,11 +344,17 @@ def sweep(
     quick: Annotated[
         bool, typer.Option("--quick", help="Few episodes and updates, to see that all works.")
     ] = False,
+    report_only: Annotated[
+        bool,
+        typer.Option(
+            "--report-only", help="Play nothing: reports from what is kept in results/sweeps."
+        ),
+    ] = False,
     out: Annotated[Path, typer.Option(help="Reports folder.")] = Path("reports"),
 ) -> None:
     """Plays one option over values on the same items; ends in a table and a figure; resumes."""
     from vla_bench import sweeps
-    from vla_bench.reports.sweeps import pages, results
+    from vla_bench.reports.sweeps import kept, pages, results
 
     flags = sweeps.Flags(
         policy=policy,
@@ -362,16 +369,18 @@ def sweep(
         weights=weights,
     )
     chosen = sweeps.choose(*sweeps.with_delays(names or [], flags, delay), quick=quick)
-    plans = [sweeps.plan_sweep(sweep) for sweep in chosen]
-    sweeps.run_sweeps(
-        plans,
-        (os.cpu_count() or 1) if processes is None else processes,
-        lambda now: console.print(str(now), soft_wrap=True, highlight=False),
-    )
-    command = shlex.join(["vla-bench", *sys.argv[1:]])
-    for plan in plans:
-        found = results.read_results(plan)
-        page, *_ = pages.write_report(found, out / "sweeps", command)
+    if not report_only:
+        plans = [sweeps.plan_sweep(sweep) for sweep in chosen]
+        sweeps.run_sweeps(
+            plans,
+            (os.cpu_count() or 1) if processes is None else processes,
+            lambda now: console.print(str(now), soft_wrap=True, highlight=False),
+        )
+        for plan in plans:
+            kept.keep(plan, shlex.join(["vla-bench", *sys.argv[1:]]))
+    for sweep in chosen:
+        found = results.SweepResults(sweep, kept.read_kept(sweep))
+        page, *_ = pages.write_report(found, out / "sweeps")
         console.print(f"report: {page}", soft_wrap=True, highlight=False)
 
 
@@ -496,6 +505,123 @@ def report(
         written = page.write(page.build(runs), out)
         console.print(f"report: {written}", soft_wrap=True, highlight=False)
     raise typer.Exit(EXIT_INCOMPLETE if missing else EXIT_OK)
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="Run folder.")],
+    second: Annotated[Path, typer.Argument(help="Run folder; differences are second less first.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for a page, Markdown, CSV and LaTeX of it all.")
+    ] = None,
+    films: Annotated[
+        int, typer.Option(min=0, help="So many items that one run solves, both runs side by side.")
+    ] = 0,
+) -> None:
+    """Compares two runs item by item. Exit status 6: they are not comparable, and it says why."""
+    from vla_bench.reports.compare import comparison, pages
+    from vla_bench.reports.compare.films import film
+
+    if films and out is None:
+        raise UserError(f"--films {films}: the films need a folder; add --out DIR")
+    compared = comparison.compare(first, second)
+    pages.show(compared, console)
+    if out is not None:
+        shown = []
+        for one in film(compared, films, out):
+            console.print(f"film: {one}", soft_wrap=True, highlight=False, markup=False)
+            shown.append(one)
+        page = pages.write(compared, shown, out)
+        console.print(f"page: {page}", soft_wrap=True, highlight=False)
+    raise typer.Exit(EXIT_OK if compared.comparable else EXIT_NOT_COMPARABLE)
+
+
+@app.command()
+def aa(
+    run_folder: Annotated[Path, typer.Argument(help="Run folder.")],
+    episodes: Annotated[
+        int | None, typer.Option(help="Episodes per task and trial, the first; all if left out.")
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(help="Processes that simulate, on Ray; 0 runs in this one.")
+    ] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the second run; RUN-aa if left out.")
+    ] = None,
+) -> None:
+    """Plays a run once more: how often does the same policy on the same items end otherwise?"""
+    from vla_bench import floor, interrupts, progress
+    from vla_bench.execution import parallel
+
+    planned = floor.plan(run_folder, out, episodes, parallel.chosen(workers))
+    console.print(
+        f"{len(planned.items)} episodes once more, run folder {planned.folder.path}", soft_wrap=True
+    )
+    with (
+        progress.shown(len(planned.items), console) as shown,
+        interrupts.deferred(shown.on_interrupt) as stopping,
+    ):
+        found = floor.measure(run_folder, planned, shown.on_record, shown.on_status, stopping)
+    for line in found.lines():
+        console.print(line, soft_wrap=True, highlight=False)
+    raise typer.Exit(EXIT_OK if found.complete else EXIT_INCOMPLETE)
+
+
+@app.command()
+def gate(
+    run_folder: Annotated[Path, typer.Argument(help="Run folder of the baseline, finished.")],
+    policy: Annotated[str, typer.Option(help="The candidate: name of a policy, or its card.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="key=value overrides an option of the candidate's card."),
+    ] = None,
+    weights: Annotated[str | None, typer.Option(help="Weights of the candidate.")] = None,
+    horizon: Annotated[
+        int | None, typer.Option(help="Execution horizon H; the candidate card's if left out.")
+    ] = None,
+    margin: Annotated[
+        float, typer.Option(help="Percentage points by which the candidate may be worse and pass.")
+    ] = 10.0,
+    workers: Annotated[
+        int, typer.Option(help="Processes that simulate, on Ray; 0 runs in this one.")
+    ] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder of the candidate; beside RUN if left out.")
+    ] = None,
+) -> None:
+    """Is a policy worse than that of a run? Plays its items until that is settled.
+
+    Exit status 0: not worse; 4: worse; 5: undecided after all items; 3: harness errors, run it again.
+    """
+    from vla_bench import gates, interrupts, progress
+    from vla_bench.execution import parallel
+
+    planned = gates.plan(
+        run_folder,
+        policy,
+        options=_pairs(settings or []),
+        weights=weights,
+        horizon=horizon,
+        margin=margin / 100,
+        parallel=parallel.chosen(workers),
+        out=out,
+    )
+    candidate = planned.candidate
+    console.print(
+        f"at most {len(candidate.items)} episodes, run folder {candidate.folder.path}",
+        soft_wrap=True,
+    )
+    with (
+        progress.shown(len(candidate.items), console) as shown,
+        interrupts.deferred(shown.on_interrupt) as stopping,
+    ):
+        look = gates.play(planned, shown.on_record, shown.on_status, stopping)
+    for line in look.lines():
+        console.print(line, soft_wrap=True, highlight=False)
+    if look.harness_errors:
+        raise typer.Exit(EXIT_INCOMPLETE)
+    exits = {"not worse": EXIT_OK, "worse": EXIT_WORSE, "undecided": EXIT_UNDECIDED}
+    raise typer.Exit(exits[look.verdict])
 
 
 def _pairs(settings: list[str]) -> dict[str, str]:

@@ -316,13 +316,15 @@ class RunFolder:
         """Keeps a video that was made elsewhere.
 
         Raises:
-            UserError: The disk is full or the folder cannot be written.
+            OSError: The disk is full or the folder cannot be written.
         """
-        path = self.videos / name
-        with _writing(path):
-            path.parent.mkdir(exist_ok=True)
-            path.with_name(f".{name}").write_bytes(film)
-            path.with_name(f".{name}").replace(path)
+        partial = self.videos / f".{name}"
+        self.videos.mkdir(exist_ok=True)
+        try:
+            partial.write_bytes(film)
+            partial.replace(self.videos / name)
+        finally:
+            partial.unlink(missing_ok=True)
 
     def video(self, item: WorkItem) -> Path:
         """Where the video of an item goes."""

@@ -51,16 +51,21 @@ def replay_item(run_folder: Path, name: str, out: Path | None = None) -> Replay:
         film.keep(record)
     env.close()
     old, new = recorded.outcome(), record.outcome()
-    # A record of an older version may lack fields.
-    told = [key for key in old if key in recorded.model_fields_set]
     differences = [
-        f"{key}: recorded {old[key]}, now {new[key]}" for key in told if old[key] != new[key]
+        f"{key}: recorded {old[key]}, now {new[key]}" for key in differing(recorded, record)
     ]
     return Replay(record, video, differences)
 
 
 def _stop(line: str) -> None:
     raise UserError(line)
+
+
+def differing(recorded: EpisodeRecord, now: EpisodeRecord) -> list[str]:
+    """Fields in which a second record of an item differs from the first, times aside."""
+    old, new = recorded.outcome(), now.outcome()
+    # A record of an older version may lack fields.
+    return [key for key in old if key in recorded.model_fields_set and old[key] != new[key]]
 
 
 def _find(records: Sequence[EpisodeRecord], name: str) -> EpisodeRecord:

@@ -92,9 +92,19 @@ def plan_run(spec: RunSpec) -> PlannedRun:
     Raises:
         UserError: Anything the user has to mend first.
     """
+    return plan_cards(policy_card(spec), _suite_card(spec), spec)
+
+
+def plan_cards(policy: PolicyCard, suite_card: SuiteCard, spec: RunSpec) -> PlannedRun:
+    """The same with cards that are loaded already, all options overridden.
+
+    Args:
+        policy: The policy's card, not prepared for a suite yet.
+        suite_card: The suite's card.
+        spec: All else.
+    """
     if spec.batch < 1:
         raise UserError(f"--batch {spec.batch}: expected a number of episodes; use --batch 1")
-    policy, suite_card = _cards(spec)
     policy = _with_replicas(policy, spec)
     tasks = _tasks(spec.tasks, suite_card)
     input_controls.check(spec.input_control, suite_card, tasks)
@@ -104,11 +114,7 @@ def plan_run(spec: RunSpec) -> PlannedRun:
     found = mismatches(policy, suite_card)
     _refuse(found, spec)
     suite = make_suite(suite_card)
-    if suite.in_waves and spec.parallel is not None:
-        raise UserError(
-            f"--workers {spec.parallel.workers}: {suite_card.name} plays its episodes in waves in one "
-            f"process; use --batch instead"
-        )
+    _check_spread(suite, spec.parallel)
     arms = (CLEAN, *catalogue.arms(spec.perturbations, suite))
     suite.prepare()
     found += [moved for task in tasks if (moved := suite.moved(task))]
@@ -135,6 +141,39 @@ def plan_run(spec: RunSpec) -> PlannedRun:
     )
     folder = RunFolder(spec.out or _default_folder(manifest))
     return PlannedRun(suite, manifest, items, folder, spec.video, spec.parallel)
+
+
+def plan_again(folder: RunFolder, out: Path, parallel: Parallel | None = None) -> PlannedRun:
+    """A second run of all items of a run, under the cards and with the versions of the first.
+
+    Args:
+        folder: The run.
+        out: Folder of the second run.
+        parallel: How it is spread over processes; need not be as the first was.
+
+    Raises:
+        UserError: It cannot be done here, or something differs that has to be equal.
+    """
+    old = folder.manifest
+    suite = make_suite(old.suite)
+    _check_spread(suite, parallel)
+    found = mismatches(old.policy, old.suite)
+    suite.prepare()
+    found += [moved for task in old.items if (moved := suite.moved(task))]
+    if new := [mismatch for mismatch in found if mismatch not in old.mismatches]:
+        raise MismatchError(f"{folder.path} was not made here: {'; '.join(new)}")
+    versions = installed_versions(old.suite.engine)
+    update = {"mismatches": found, "versions": versions, "hardware": hardware()}
+    manifest = old.model_copy(update=update)
+    return PlannedRun(suite, manifest, folder.items(), RunFolder(out), "none", parallel)
+
+
+def _check_spread(suite: Suite, parallel: Parallel | None) -> None:
+    if suite.in_waves and parallel is not None:
+        raise UserError(
+            f"--workers {parallel.workers}: {suite.card.name} plays its episodes in waves in one "
+            f"process; use --batch instead"
+        )
 
 
 def _refuse(found: Sequence[str], spec: RunSpec) -> None:
@@ -196,20 +235,28 @@ def _executor(
     return executor(run.suite, policy, settings, folder, run.video, manifest.batch, stopping)
 
 
-def _cards(spec: RunSpec) -> tuple[PolicyCard, SuiteCard]:
-    policy, suite = load_card(PolicyCard, spec.policy), load_card(SuiteCard, spec.suite)
-    of_policy: dict[str, str] = {}
-    of_suite: dict[str, str] = {}
-    for key, value in spec.options.items():
-        if key.startswith("suite."):
-            of_suite[key.removeprefix("suite.")] = value
-        else:
-            of_policy[key.removeprefix("policy.")] = value
+def policy_card(spec: RunSpec) -> PolicyCard:
+    """The policy's card with its options overridden, not prepared for a suite yet."""
+    card = load_card(PolicyCard, spec.policy)
+    options = {
+        key.removeprefix("policy."): value
+        for key, value in spec.options.items()
+        if not key.startswith("suite.")
+    }
     if spec.weights is not None:
-        if "weights" not in policy.options:
-            raise UserError(f"policy {policy.name} takes no weights; leave --weights out")
-        of_policy["weights"] = spec.weights
-    return policy.override(of_policy), suite.override(of_suite)
+        if "weights" not in card.options:
+            raise UserError(f"policy {card.name} takes no weights; leave --weights out")
+        options["weights"] = spec.weights
+    return card.override(options)
+
+
+def _suite_card(spec: RunSpec) -> SuiteCard:
+    options = {
+        key.removeprefix("suite."): value
+        for key, value in spec.options.items()
+        if key.startswith("suite.")
+    }
+    return load_card(SuiteCard, spec.suite).override(options)
 
 
 def _with_replicas(policy: PolicyCard, spec: RunSpec) -> PolicyCard:

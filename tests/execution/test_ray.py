@@ -46,7 +46,23 @@ def test_films_come_back(tmp_path, cluster):
     failed = {r.item for r in records if not r.success}
     films = list((tmp_path / "videos").iterdir())
     assert {film.stem.rpartition("_")[2] for film in films} == failed != set()
-    assert all(film.stat().st_size > 500 for film in films)
+    execute(plan_run(spec(tmp_path / "inline", workers=0, **changes)))
+    for film in films:
+        assert film.read_bytes() == (tmp_path / "inline" / "videos" / film.name).read_bytes()
+
+
+def test_a_film_that_fails_on_a_worker_is_told_of(tmp_path, cluster, capfd, monkeypatch):
+    ffmpeg = tmp_path / "ffmpeg"
+    ffmpeg.write_text("#!/bin/sh\nexit 3\n")
+    ffmpeg.chmod(0o755)
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(ffmpeg))
+    changes = {"tasks": ["go-on"], "trials": 1, "episodes": 2, "video": "all"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vla_bench.execution.ray_executor.warn", lambda line: print(line))
+        records = execute(plan_run(spec(tmp_path / "run", address=None, **changes)))
+    assert not any(r.reason == "harness_error" for r in records)
+    told = capfd.readouterr().out.splitlines()
+    assert sorted(told) == [f"no film of {r.place}: ffmpeg: status 3" for r in records]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from vla_bench import RunSpec, execute, plan_run
 from vla_bench.reports.measured import read_run
 from vla_bench.reports.perturbed import markdown, paired_rows
-from vla_bench.reports.statistics.pairs import paired_interval
+from vla_bench.reports.statistics.pairs import Pairs, paired_interval
 from vla_bench.reports.success import success_rows
 
 ARM = "action-noise:3"
@@ -39,9 +39,9 @@ def test_rows_count_pairs_of_the_same_item(tmp_path):
     gained = {("go-right", 0, ARM)}
     flipped = changed(measured, lost | gained, success=lambda frame: ~frame["success"])
     right, on, total = paired_rows(flipped)[ARM]
-    assert (right.both, right.only_clean, right.only_perturbed, right.neither) == (3, 2, 1, 0)
-    assert (on.both, on.only_clean, on.only_perturbed, on.neither) == (5, 0, 0, 1)
-    assert (total.task, total.both, total.pairs) == ("all 2 tasks", 8, 12)
+    assert right.pairs == Pairs(both=3, only_first=2, only_second=1, neither=0)
+    assert on.pairs == Pairs(both=5, only_first=0, only_second=0, neither=1)
+    assert (total.task, total.pairs.both, total.pairs.total) == ("all 2 tasks", 8, 12)
     assert right.difference[0] == pytest.approx(-1 / 6)
     assert total.difference[0] == pytest.approx(-1 / 12)
 
@@ -56,7 +56,7 @@ def test_the_success_table_is_of_clean_episodes_only(tmp_path):
 def test_an_item_counts_when_both_episodes_are_there(tmp_path):
     measured = changed(run(tmp_path, ARM), {("go-on", 2, ARM)}, recorded=False, success=False)
     right, on, _ = paired_rows(measured)[ARM]
-    assert (right.pairs, right.missing, on.pairs, on.missing) == (6, 0, 5, 1)
+    assert (right.pairs.total, right.missing, on.pairs.total, on.missing) == (6, 0, 5, 1)
 
 
 def test_a_policy_that_cannot_notice_is_named(tmp_path):

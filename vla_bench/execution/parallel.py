@@ -24,7 +24,9 @@ class Parallel:
     """Longest time that one call of the simulator or the policy may take (s)."""
 
 
-def chosen(workers: int, address: str | None, step_timeout_s: float) -> Parallel | None:
+def chosen(
+    workers: int, address: str | None = None, step_timeout_s: float = 120.0
+) -> Parallel | None:
     """What the command line asks for; None for a run in this process.
 
     Raises:

@@ -17,7 +17,7 @@ from vla_bench.execution.parallel import OnStatus, Parallel
 from vla_bench.execution.servers import PolicyServers
 from vla_bench.execution.slot import VideoChoice
 from vla_bench.execution.work import Failure, WorkQueue
-from vla_bench.execution.worker import SIGNS, Orders, Worker
+from vla_bench.execution.worker import SIGNS, Orders, Report, Worker
 from vla_bench.items import WorkItem
 from vla_bench.records import EpisodeRecord, RunFolder, RunManifest
 from vla_bench.video.film import warn
@@ -137,14 +137,21 @@ class RayExecutor:
             yield from self._replace(place, str(lost), queue)
             return
         self._false_starts = 0
-        for name, film in report.films.items():
-            self.folder.add_video(name, film)
-        for line in report.lost:
-            warn(line)
+        self._keep_films(report)
         for outcome in report.outcomes:
             record = queue.settle(outcome, member)
             if record is not None:
                 yield record
+
+    def _keep_films(self, report: Report) -> None:
+        """Before the records: an episode that is recorded is not filmed again."""
+        for name, film in report.films.items():
+            try:
+                self.folder.add_video(name, film)
+            except OSError as error:
+                warn(f"no film {name}: {error.strerror}")
+        for line in report.lost:
+            warn(line)
 
     def _watch(self, place: int, queue: WorkQueue) -> Iterator[EpisodeRecord]:
         try:

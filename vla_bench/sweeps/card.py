@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from vla_bench.cards import Named
+from vla_bench.items import digest
 
 Value = str | int | float | bool
 """A value of an option."""
@@ -127,6 +128,12 @@ class Sweep(Named):
     def axis_name(self) -> str:
         """What the swept option is called in tables and figures."""
         return self.axis or self.option
+
+    @property
+    def played(self) -> str:
+        """Digest of what is to be played: all but what is said about it."""
+        said = {"path", "description", "axis", "panels", "claims", "quoted"}
+        return digest(self.model_dump(mode="json", exclude=said))
 
     def values_of(self, arm: Arm) -> Sequence[Value | None]:
         """The values of one arm; a reference has the single value None."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from functools import cache
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from vla_bench.items import WorkItem
 from vla_bench.records import EpisodeRecord
 
-LEGIBLE = 384
+LEGIBLE = 256
 """Pictures narrower than this are enlarged (pixels)."""
 TEXT, LINE, MARGIN = 12, 18, 8
 """Size of letters, height of a line, margin around the text (pixels)."""
@@ -39,7 +39,7 @@ class Caption:
         self.item = item
         self.policy = policy
         self.max_steps = max_steps
-        self._head: Image.Image | None = None
+        self._blank: Picture | None = None
 
     def running(self, picture: Picture, step: int, first: int | None, holds: bool) -> Picture:
         """A frame of the episode under way.
@@ -55,7 +55,7 @@ class Caption:
         """
         state = "success: not yet"
         if first is not None:
-            state = f"success at step {first}" + ("" if holds else ", lost since")
+            state = f"success at step {first}" if holds else f"lost after step {first}"
         return self._framed(picture, f"step {step} of {self.max_steps}", state)
 
     def ended(self, picture: Picture, record: EpisodeRecord) -> Picture:
@@ -65,39 +65,32 @@ class Caption:
             return self._framed(picture, "SUCCESS", f"at step {first}", GREEN)
         cause = f"not within {steps} steps"
         if first is not None:
-            cause = f"success at step {first} was lost by step {steps}"
+            cause = f"lost after step {first}"
         return self._framed(picture, "FAILURE", record.error or cause, RED)
 
     def _framed(self, picture: Picture, left: str, right: str, paper: str = PAPER) -> Picture:
+        """The last line alone changes from frame to frame."""
         scale = -(-LEGIBLE // picture.shape[1])
-        picture = picture.repeat(scale, 0).repeat(scale, 1)
-        height, width, _ = picture.shape
-        bar = self._bar(width, left, right, paper)
-        frame = np.zeros((_even(height + len(bar)), _even(width), 3), np.uint8)
-        frame[:height, :width] = picture
-        frame[height : height + len(bar), :width] = bar
+        height, width = picture.shape[0] * scale, picture.shape[1] * scale
+        if self._blank is None:
+            self._blank = self._what_stays(height, width)
+        line = Image.new("RGB", (width, LINE + MARGIN), paper)
+        _write(line, MARGIN // 2, left, right, INK, bold=paper != PAPER)
+        frame = self._blank.copy()
+        enlarged = picture.repeat(scale, 1).repeat(scale, 0) if scale > 1 else picture
+        frame[:height, :width] = enlarged
+        frame[-line.height :, :width] = np.asarray(line)
         return frame
 
-    def _bar(self, width: int, left: str, right: str, paper: str) -> Picture:
-        """Only the last line changes from frame to frame."""
-        if self._head is None:
-            self._head = self._lines_that_stay(width)
-        bar = self._head.copy()
-        top = bar.height - LINE - MARGIN
-        draw = ImageDraw.Draw(bar)
-        draw.rectangle((0, top, width, bar.height), fill=paper)
-        bold = paper != PAPER
-        _write(draw, width, top + MARGIN // 2, left, right, INK, bold=bold)
-        return np.asarray(bar)
-
-    def _lines_that_stay(self, width: int) -> Image.Image:
+    def _what_stays(self, height: int, width: int) -> Picture:
+        """A frame without picture and last line."""
         told = _wrapped(self.item.instruction, width - 2 * MARGIN)
-        bar = Image.new("RGB", (width, (len(told) + 2) * LINE + 3 * MARGIN), PAPER)
-        draw = ImageDraw.Draw(bar)
-        _write(draw, width, MARGIN, self.item.place, self.policy, FAINT)
+        bar = (len(told) + 2) * LINE + 3 * MARGIN
+        blank = Image.new("RGB", (_even(width), _even(height + bar)), PAPER)
+        _write(blank, height + MARGIN, self.item.place, self.policy, FAINT)
         for number, line in enumerate(told, 1):
-            _write(draw, width, MARGIN + number * LINE, line, "", INK)
-        return bar
+            _write(blank, height + MARGIN + number * LINE, line, "", INK)
+        return np.array(blank)
 
 
 def _even(size: int) -> int:
@@ -106,28 +99,27 @@ def _even(size: int) -> int:
 
 @cache
 def _font(bold: bool) -> ImageFont.FreeTypeFont:
-    # Pillow's own font lacks most letters that are not English.
+    # It takes long to import. Its font is used because Pillow's lacks letters that are not English.
+    import matplotlib
+
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name
     return ImageFont.truetype(str(path), TEXT, layout_engine=ImageFont.Layout.BASIC)
 
 
 def _write(
-    draw: ImageDraw.ImageDraw,
-    width: int,
-    top: int,
-    left: str,
-    right: str,
-    colour: str,
-    bold: bool = False,
+    on: Image.Image, top: int, left: str, right: str, colour: str, bold: bool = False
 ) -> None:
-    """Writes one line: `left` from the left, `right` up to the right, shortened to what is left."""
+    """Writes one line, `left` from the left and `right` up to the right, both shortened if need be."""
+    draw = ImageDraw.Draw(on)
     font = _font(bold)
-    left = _shortened(left, width - 2 * MARGIN, bold)
-    draw.text((MARGIN, top), left, colour, font)
-    room = width - 4 * MARGIN - font.getlength(left)
-    right = _shortened(right, room, bold)
-    draw.text((width - MARGIN - font.getlength(right), top), right, colour, font)
+    room = on.width - 2 * MARGIN
+    if right:
+        room -= 2 * MARGIN
+        right = _shortened(right, max(room - font.getlength(left), room / 3), bold)
+    ends = font.getlength(right)
+    draw.text((MARGIN, top), _shortened(left, room - ends, bold), colour, font)
+    draw.text((on.width - MARGIN - ends, top), right, colour, font)
 
 
 def _shortened(text: str, width: float, bold: bool = False) -> str:
@@ -135,9 +127,9 @@ def _shortened(text: str, width: float, bold: bool = False) -> str:
     text = " ".join(text.split())
     if font.getlength(text) <= width:
         return text
-    while text and font.getlength(f"{text}…") > width:
-        text = text[:-1]
-    return f"{text.rstrip()}…"
+    longer = range(1, len(text))
+    most = bisect(longer, False, key=lambda n: font.getlength(f"{text[:n]}…") > width)
+    return f"{text[:most].rstrip()}…"
 
 
 def _wrapped(text: str, width: int) -> list[str]:

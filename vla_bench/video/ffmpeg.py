@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import tempfile
@@ -47,9 +48,8 @@ def why(status: int, said: bytes) -> str:
     """What ended a process, from its exit status and its last words."""
     if status < 0:
         return f"ffmpeg was killed ({signal.Signals(-status).name})"
-    lines = said.decode(errors="replace").split("\n")
-    last = next((line.strip() for line in reversed(lines) if line.strip()), f"status {status}")
-    return f"ffmpeg: {last}"
+    lines = said.decode(errors="replace").strip().splitlines() or [f"status {status}"]
+    return "ffmpeg: " + re.sub(r"^\[[^]]*\] ", "", lines[-1])
 
 
 class Encoder:

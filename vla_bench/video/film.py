@@ -102,11 +102,11 @@ class Film:
     ) -> None:
         self._shots.put(None)
         self._thread.join()
-        if self._record is not None and not self._lost:
+        if self._record is None or self._lost:
+            self._partial.unlink(missing_ok=True)
+        else:
             self._partial.replace(self.path)
-            return
-        self._partial.unlink(missing_ok=True)
-        if self._record is not None:
+        if self._record is not None and self._lost:
             self.on_lost(f"no film of {self._record.place}: {self._lost}")
 
     def _make(self) -> None:

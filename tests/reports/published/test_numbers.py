@@ -50,7 +50,7 @@ def test_a_digest_is_told(paper):
 
 def test_our_papers_are_found_beside_those_of_the_working_folder(paper):
     paper({})
-    assert {"a-paper", "anchorvla", "focusvla", "posa-vla", "deepvision-vla"} == set(find_papers())
+    assert {"a-paper", "anchorvla", "focusvla", "posa-vla", "deepvision-vla"} <= set(find_papers())
 
 
 def test_what_is_asked_for_is_what_comes():

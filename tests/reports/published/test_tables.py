@@ -30,7 +30,7 @@ def test_the_quoted_rows_are_the_papers(name):
     assert all("Episodes" in head for head in heads[width:])
     rows = [list(map(str, row.cells)) for row in table.rows]
     if name == "focusvla-table-5":
-        assert rows.pop() == ["Episodes per task", "-", "-", "-", "-", "100", "300", "100", "300"]
+        assert rows.pop() == ["Episodes", "-", "-", "-", "-", "100", "300", "100", "300"]
     assert [row[:width] for row in rows] == expected
     assert {row.kind for row in table.rows} == {"quoted"}
 

@@ -8,7 +8,8 @@ import pytest
 from vla_bench import execute, load_card, plan_run
 from vla_bench.reports import drawing
 from vla_bench.reports.sweeps import figures
-from vla_bench.reports.sweeps.results import read_results
+from vla_bench.reports.sweeps.kept import keep
+from vla_bench.reports.sweeps.results import SweepResults
 from vla_bench.reports.sweeps.value_axis import ValueAxis
 from vla_bench.sweeps import Sweep, plan_sweep
 
@@ -19,7 +20,7 @@ def results(tmp_path, monkeypatch):
     plan = plan_sweep(load_card(Sweep, "skill"))
     for point in plan.points:
         execute(plan_run(point.spec))
-    return read_results(plan)
+    return SweepResults(plan.sweep, keep(plan, "vla-bench sweep skill"))
 
 
 def curves(ax):

@@ -12,7 +12,8 @@ from vla_bench.reports.drawing import HEIGHT_IN, WIDTH_IN, curve, looks
 from vla_bench.reports.page.entries import Entry
 from vla_bench.reports.page.report import Part, Picture, Section
 from vla_bench.reports.page.values import count, points
-from vla_bench.reports.perturbed import PairedRow, paired_rows
+from vla_bench.reports.paired import PairedRow
+from vla_bench.reports.perturbed import paired_rows
 from vla_bench.reports.statistics.intervals import wilson
 from vla_bench.reports.sweeps.value_axis import ValueAxis
 from vla_bench.reports.tables.table import Column, Row, Table, Value
@@ -71,14 +72,12 @@ def _table(suite: str, entries: Sequence[Entry], found: Found, arms: Sequence[st
 
 
 def _cells(label: str, row: PairedRow) -> list[str | Value]:
-    clean, perturbed = row.both + row.only_clean, row.both + row.only_perturbed
     return [
         label,
-        _rate(clean, row.pairs),
-        _rate(perturbed, row.pairs),
+        *(_rate(solved, row.pairs.total) for solved in row.solved),
         Value(None) if row.difference is None else points(row.difference),
-        count(row.only_clean),
-        count(row.only_perturbed),
+        count(row.pairs.only_first),
+        count(row.pairs.only_second),
         count(row.harness_errors),
         count(row.missing),
     ]
@@ -121,8 +120,8 @@ def _draw(kind: str, levels: Sequence[int], entries: Sequence[Entry], found: Fou
             if f"{kind}:{level}" in found[entry.label]
         }
         first = next(iter(of.values()))
-        counts = {0: (first.both + first.only_clean, first.pairs)} | {
-            level: (row.both + row.only_perturbed, row.pairs) for level, row in of.items()
+        counts = {0: (first.solved[0], first.pairs.total)} | {
+            level: (row.solved[1], row.pairs.total) for level, row in of.items()
         }
         x = [axis.place(level, nth, len(entries)) for level, (_, n) in counts.items() if n]
         curve(

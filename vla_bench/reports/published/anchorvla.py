@@ -38,10 +38,11 @@ MS_HAB = Layout(
         _task("open-fridge", "Open", "Door, fridge"),
         _task("close-drawer", "Close", "Drawer, counter"),
         number("average", "Average", task="average"),
-        episodes("episodes", "Episodes per task"),
+        episodes("episodes", "Episodes"),
     ],
-    caption="Success within 200 steps: mean ± standard deviation over trials, in the paper three of 100 "
-    "episodes. H: execution horizon. Average: mean of the tasks.",
+    caption="Success within 200 steps: mean ± standard deviation over trials (of the trials themselves: "
+    "divided by their number), in the paper three of 100 episodes. H: execution horizon. Average: mean "
+    "of the tasks. Episodes: of a task.",
 )
 
 DENOISING = Layout(

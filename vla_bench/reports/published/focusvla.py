@@ -49,7 +49,7 @@ DIFFICULTIES = {"easy": "Easy", "hard": "Hard"}
 _SUITE_COLUMNS = [
     *(number(suite, title, suite=suite) for suite, title in SUITES.items()),
     number("average", "Average", suite="libero"),
-    episodes("episodes", "Episodes per suite"),
+    episodes("episodes", "Episodes"),
 ]
 
 LIBERO = Layout(
@@ -60,7 +60,7 @@ LIBERO = Layout(
     rows=["method", "weights"],
     heads=[setting("parameters", "Parameters"), *_SUITE_COLUMNS],
     section=lambda figure: WEIGHTS[figure.setting["weights"]],
-    caption="Average: mean of the four suites.",
+    caption="Average: mean of the four suites. Episodes: of a suite.",
 )
 
 ABLATION = Layout(
@@ -77,7 +77,7 @@ ABLATION = Layout(
         *_SUITE_COLUMNS,
     ],
     section=lambda figure: ABLATIONS[figure.setting["ablation"]],
-    caption="DS: features of DINOv2 and SigLIP. Average: mean of the four suites.",
+    caption="DS: features of DINOv2 and SigLIP. Average: mean of the four suites. Episodes: of a suite.",
 )
 
 
@@ -95,9 +95,9 @@ LIBERO_TASKS = Layout(
         Head("suite", Column("Suite", numeric=False), _suite),
         *(number(f"task {n}", str(n), "Task", task=f"task {n}") for n in range(1, 11)),
         number("average", "Average", task="average"),
-        episodes("episodes", "Episodes per task"),
+        episodes("episodes", "Episodes"),
     ],
-    caption="Average: mean of the ten tasks.",
+    caption="Average: mean of the ten tasks. Episodes: of a task.",
 )
 
 ROBOTWIN = Layout(
@@ -113,10 +113,10 @@ ROBOTWIN = Layout(
             for level, head in DIFFICULTIES.items()
         ),
         *(
-            episodes(f"episodes/{level}", head, "Episodes per task", difficulty=level)
+            episodes(f"episodes/{level}", head, "Episodes", difficulty=level)
             for level, head in DIFFICULTIES.items()
         ),
     ],
     tasks_as_rows=True,
-    caption="Hard: with domain randomisation. Average: mean of the seven tasks.",
+    caption="Hard: with domain randomisation. Average: mean of the seven tasks. Episodes: of a task.",
 )

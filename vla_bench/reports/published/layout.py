@@ -206,17 +206,24 @@ def transposed(table: Table) -> Table:
     groups = table.groups()[1:]
     size = groups[0][1]
     titles = [column.title for column in table.columns[1 : 1 + size]]
-    heads = [Column(title, group=_told(row)) for row in table.rows for title in titles]
-    kind: Kind = "quoted" if all(row.kind == "quoted" for row in table.rows) else "measured"
-    rows = [
-        Row(
-            [name, *itertools.chain(*(row.cells[first : first + size] for row in table.rows))], kind
-        )
-        for first, (name, _) in zip(itertools.count(1, size), groups, strict=False)
+    kinds = {row.kind for row in table.rows}
+    kind: Kind = table.rows[0].kind if len(kinds) == 1 else "measured"
+    heads = [
+        Column(title, group=_name(row) if len(kinds) == 1 else _name_and_kind(row))
+        for row in table.rows
+        for title in titles
     ]
+    rows = []
+    for first, (name, _) in zip(itertools.count(1, size), groups, strict=False):
+        parts = [row.cells[first : first + size] for row in table.rows]
+        rows.append(Row([name, *itertools.chain(*parts)], kind))
     return replace(table, columns=[Column("Task", numeric=False), *heads], rows=rows)
 
 
-def _told(row: Row) -> str:
-    """The head over a row's cells, which says so if they were not measured here."""
-    return str(row.cells[0]) + ("" if row.kind == "measured" else f" ({KINDS[row.kind]})")
+def _name(row: Row) -> str:
+    return str(row.cells[0])
+
+
+def _name_and_kind(row: Row) -> str:
+    """Where columns are of several kinds, a row cannot say which its numbers are: their heads do."""
+    return _name(row) if row.kind == "measured" else f"{_name(row)} ({KINDS[row.kind]})"

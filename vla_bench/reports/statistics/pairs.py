@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from math import sqrt
+from operator import add
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 from scipy.stats import binomtest
 
 from vla_bench.reports.statistics.intervals import mean_interval, wilson
@@ -24,14 +25,18 @@ class Pairs:
     neither: int
 
     @classmethod
-    def of(cls, first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Self:
+    def of(cls, first: ArrayLike, second: ArrayLike) -> Self:
         """Counts success of two policies on the same items, bool (items,) each."""
+        one, other = np.asarray(first, np.bool_), np.asarray(second, np.bool_)
         return cls(
-            both=int((first & second).sum()),
-            only_first=int((first & ~second).sum()),
-            only_second=int((~first & second).sum()),
-            neither=int((~first & ~second).sum()),
+            both=int((one & other).sum()),
+            only_first=int((one & ~other).sum()),
+            only_second=int((~one & other).sum()),
+            neither=int((~one & ~other).sum()),
         )
+
+    def __add__(self, other: Pairs) -> Pairs:
+        return Pairs(*map(add, astuple(self), astuple(other)))
 
     @property
     def total(self) -> int:

@@ -59,7 +59,7 @@ def draw(results: SweepResults) -> Figure:
 def caption(results: SweepResults) -> str:
     """What the figure shows, with its numbers of episodes."""
     trainings = max(len(point.trainings) for point in results.points)
-    per_point = f"{len(results.items)} items"
+    per_point = f"{len(results.kept.items)} items"
     if trainings > 1:
         per_point += f" x {trainings} trainings"
     lines = [
@@ -91,7 +91,7 @@ def _panel(results: SweepResults, panel: Panel, ax: Axes, arms: Mapping[str, Loo
         ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ax.xaxis.set_major_formatter("{x:g}")
         ax.xaxis.set_minor_formatter(NullFormatter())
-        ax.set_xlabel(f"queries per second (batch {results.points[0].manifest.batch})")
+        ax.set_xlabel(f"queries per second (batch {results.kept.points[0].batch})")
     else:
         axis.label(ax, results.sweep.axis_name)
 

@@ -9,7 +9,7 @@ from vla_bench.reports.statistics.resampling import Interval
 from vla_bench.reports.sweeps import csv, figures
 from vla_bench.reports.sweeps.findings import findings, verdicts
 from vla_bench.reports.sweeps.results import PointResult, SweepResults
-from vla_bench.reports.sweeps.trained_weights import TrainedWeights, weights_of
+from vla_bench.reports.sweeps.trained_weights import TrainedWeights
 from vla_bench.sweeps.card import Arm, Quoted, written
 
 MOST_TASKS = 4
@@ -26,13 +26,12 @@ NOTES = """\
 - a harness error counts as an episode without success"""
 
 
-def write_report(results: SweepResults, folder: Path, command: str) -> Sequence[Path]:
+def write_report(results: SweepResults, folder: Path) -> Sequence[Path]:
     """Writes page, table and figure of a sweep.
 
     Args:
         results: What came of it.
         folder: Where to; made if it does not exist.
-        command: The command that makes them again.
 
     Returns:
         The files: Markdown, CSV, SVG, PNG.
@@ -41,17 +40,17 @@ def write_report(results: SweepResults, folder: Path, command: str) -> Sequence[
     stem = folder / results.sweep.name
     page, table = stem.with_name(f"{stem.name}.md"), stem.with_name(f"{stem.name}.csv")
     pictures = figures.write_figure(results, stem)
-    page.write_text(markdown(results, command))
+    page.write_text(markdown(results))
     csv.write(results, table)
     return [page, table, *pictures]
 
 
-def markdown(results: SweepResults, command: str) -> str:
+def markdown(results: SweepResults) -> str:
     """The page of a sweep."""
     sweep = results.sweep
     parts = [
         f"# Sweep {sweep.name}: {sweep.description}",
-        "\n".join(f"- {fact}" for fact in _facts(results, command)),
+        "\n".join(f"- {fact}" for fact in _facts(results)),
         f"![{sweep.description}]({sweep.name}.svg)",
         figures.caption(results),
         "## What was found",
@@ -68,9 +67,8 @@ def markdown(results: SweepResults, command: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _facts(results: SweepResults, command: str) -> list[str]:
-    sweep, manifest = results.sweep, results.points[0].manifest
-    machine = manifest.hardware
+def _facts(results: SweepResults) -> list[str]:
+    sweep, kept = results.sweep, results.kept
     warning = {
         "toy": "a toy world, for tests and studies of methods; never ranked",
         "mini world": "a mini world: never to be ranked with the real suite",
@@ -78,13 +76,14 @@ def _facts(results: SweepResults, command: str) -> list[str]:
     }[results.world]
     fixed = ", ".join(f"{key} {written(value)}" for key, value in sweep.options.items())
     facts = [
-        f"made by `{command}`",
+        f"played by `{kept.command}`",
+        f"made from `results/sweeps/{sweep.name}.json` (digest {kept.digest})",
         f"swept: {sweep.axis_name} (`{sweep.option}`) over {', '.join(map(written, sweep.values))}"
         + (f"; fixed for all arms: {fixed}" if fixed else ""),
-        f"{len(results.items)} items of {results.suite.name} (version {results.suite.version}), tasks "
+        f"{len(kept.items)} items of {results.suite.name} (version {results.suite.version}), tasks "
         f"{', '.join(results.tasks)}, seed {sweep.seed}: the same for every point",
-        f"{manifest.batch} episodes planned together",
-        f"machine: {machine['system']}, {machine['cpus']} CPUs",
+        f"{kept.points[0].batch} episodes planned together",
+        f"machine: {kept.hardware['system']}, {kept.hardware['cpus']} CPUs",
     ]
     return [*facts, warning] if warning else facts
 
@@ -148,7 +147,7 @@ def _cells(results: SweepResults, point: PointResult) -> list[str]:
         "-" if point.steps_to_success is None else f"{point.steps_to_success:.1f}",
         "-" if point.queries_per_s is None else f"{point.queries_per_s:.0f}",
         "-" if pair is None else f"+{pair[0]}/-{pair[1]}",
-        str(point.count("policy_error") + point.count("harness_error")),
+        str(sum(point.errors)),
     ]
 
 
@@ -160,9 +159,9 @@ def _arms(results: SweepResults) -> tuple[list[str], list[list[str]]]:
 
 def _arm(results: SweepResults, arm: Arm) -> list[str]:
     points = results.of_arm(arm)
-    weights = [w for point in points if (w := weights_of(point.manifest)) is not None]
+    weights = [w for point in points if (w := point.played.weights) is not None]
     options = ", ".join(f"{key} {written(value)}" for key, value in arm.options.items())
-    cells = [arm.label, points[0].manifest.policy.name, options or "-"]
+    cells = [arm.label, points[0].played.policy, options or "-"]
     return cells + (_training(weights) if weights else ["-"] * 5)
 
 

@@ -1,37 +1,39 @@
-"""What came of a sweep, point by point: computed from the records of its runs and nothing else."""
+"""What came of a sweep, point by point: computed from what was kept of its runs."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from vla_bench.cards import SuiteCard
-from vla_bench.errors import UserError
-from vla_bench.items import WorkItem
-from vla_bench.records import EpisodeRecord, RunFolder, RunManifest
 from vla_bench.reports.statistics.intervals import wilson
 from vla_bench.reports.statistics.resampling import Interval, Outcomes, Resampling, discordant
+from vla_bench.reports.sweeps.kept import KeptSweep, PlayedPoint, PlayedRun
 from vla_bench.sweeps.card import Arm, Claim, Sweep, Value, place
-from vla_bench.sweeps.points import Point, SweepPlan
 
 
 @dataclass(frozen=True)
 class PointResult:
-    """One arm at one value: its runs with the weights of each training."""
+    """One arm at one value: what came of its run with the weights of each training."""
 
     arm: Arm
-    value: Value | None
-    manifest: RunManifest
-    """Of the first training's run."""
-    folders: Sequence[Path]
-    """Run folder of each training."""
-    trainings: Sequence[Sequence[EpisodeRecord]]
-    """Records of each training, in the order of the sweep's items."""
+    played: PlayedPoint
+    tasks: Sequence[str]
+    """Task of each item."""
+
+    @property
+    def value(self) -> Value | None:
+        """Value of the swept option; None for a reference arm."""
+        return self.played.value
+
+    @property
+    def trainings(self) -> Sequence[PlayedRun]:
+        """What came of each training's run."""
+        return self.played.runs
 
     @property
     def name(self) -> str:
@@ -41,12 +43,7 @@ class PointResult:
     @cached_property
     def outcomes(self) -> Outcomes:
         """Success of each training on each item."""
-        return np.array([[r.success for r in records] for records in self.trainings], np.bool_)
-
-    @property
-    def records(self) -> list[EpisodeRecord]:
-        """All records."""
-        return [record for records in self.trainings for record in records]
+        return _digits([run.success for run in self.trainings])
 
     @property
     def successes(self) -> int:
@@ -76,29 +73,40 @@ class PointResult:
 
     def task_rate(self, task: str) -> float:
         """Success rate on one task."""
-        return float(np.mean([r.success for r in self.records if r.task == task]))
+        return float(self.outcomes[:, [name == task for name in self.tasks]].mean())
 
     @property
     def collided(self) -> float | None:
         """Fraction of episodes with a collision; None where the suite does not say."""
-        known = [r.status["collided"] for r in self.records if "collided" in r.status]
-        return float(np.mean(known)) if known else None
+        known = [run.collided for run in self.trainings]
+        return float(_digits(known).mean()) if all(known) else None
 
     @property
     def steps_to_success(self) -> float | None:
         """Mean control steps to the first success, over successful episodes."""
-        steps = [r.first_success for r in self.records if r.success and r.first_success is not None]
+        steps = [
+            first
+            for run in self.trainings
+            for success, first in zip(run.success, run.first_success, strict=True)
+            if success == "1" and first is not None
+        ]
         return float(np.mean(steps)) if steps else None
 
     @property
     def queries_per_s(self) -> float | None:
         """Queries per second of time in the policy, its corrections included."""
-        seconds = sum(r.policy_s for r in self.records)
-        return sum(r.queries for r in self.records) / seconds if seconds > 0 else None
+        seconds = sum(run.policy_s for run in self.trainings)
+        return sum(run.queries for run in self.trainings) / seconds if seconds > 0 else None
 
-    def count(self, reason: Literal["policy_error", "harness_error"]) -> int:
-        """Episodes that ended so."""
-        return sum(record.reason == reason for record in self.records)
+    @property
+    def errors(self) -> tuple[int, int]:
+        """Episodes that ended in an error of the policy, and in one of the harness."""
+        runs = self.trainings
+        return sum(run.policy_errors for run in runs), sum(run.harness_errors for run in runs)
+
+
+def _digits(rows: Sequence[str]) -> Outcomes:
+    return np.array([[digit == "1" for digit in row] for row in rows], np.bool_)
 
 
 @dataclass(frozen=True)
@@ -124,22 +132,22 @@ class SweepResults:
     """A finished sweep.
 
     Args:
-        plan: The sweep.
-        points: What came of its points, in its order.
+        sweep: Its card.
+        kept: What came of it.
     """
 
-    def __init__(self, plan: SweepPlan, points: Sequence[PointResult]) -> None:
-        self.sweep: Sweep = plan.sweep
-        self.suite: SuiteCard = plan.suite
-        self.items: Sequence[WorkItem] = plan.items
-        self.points = points
-        trainings = max(len(point.trainings) for point in points)
-        self.resampling = Resampling(trainings, len(plan.items))
+    def __init__(self, sweep: Sweep, kept: KeptSweep) -> None:
+        self.sweep, self.kept = sweep, kept
+        self.suite: SuiteCard = kept.suite
+        arms = {arm.label: arm for arm in sweep.arms}
+        self.points = [PointResult(arms[p.label], p, kept.tasks) for p in kept.points]
+        trainings = max(len(point.trainings) for point in self.points)
+        self.resampling = Resampling(trainings, len(kept.items))
 
     @property
     def tasks(self) -> list[str]:
         """The tasks that were played."""
-        return list(dict.fromkeys(item.task for item in self.items))
+        return list(dict.fromkeys(self.kept.tasks))
 
     @property
     def world(self) -> str:
@@ -174,32 +182,3 @@ class SweepResults:
         terms = [(1, outcomes[name]) for name in claim.plus]
         terms += [(-1, outcomes[name]) for name in claim.minus]
         return Verdict(claim, *self.resampling.contrast(terms))
-
-
-def read_results(plan: SweepPlan) -> SweepResults:
-    """Reads the run folders of a sweep.
-
-    Raises:
-        UserError: A run is missing or not finished.
-    """
-    groups: dict[str, list[Point]] = {}
-    for point in plan.points:
-        groups.setdefault(point.place, []).append(point)
-    return SweepResults(plan, [_result(points, plan.items) for points in groups.values()])
-
-
-def _result(points: Sequence[Point], items: Sequence[WorkItem]) -> PointResult:
-    arm, value = points[0].arm, points[0].value
-    records = [_records(point, items) for point in points]
-    folders = [point.folder for point in points]
-    return PointResult(arm, value, RunFolder(folders[0]).manifest, folders, records)
-
-
-def _records(point: Point, items: Sequence[WorkItem]) -> list[EpisodeRecord]:
-    found = {record.item: record for record in RunFolder(point.folder).records()}
-    missing = sum(item.digest not in found for item in items)
-    if missing:
-        raise UserError(
-            f"{point.name}: {missing} of {len(items)} episodes are missing; sweep again"
-        )
-    return [found[item.digest] for item in items]

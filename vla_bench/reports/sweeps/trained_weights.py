@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pydantic import BaseModel, ConfigDict
 
 from vla_bench.records import RunManifest
 
 
-@dataclass(frozen=True)
-class TrainedWeights:
+class TrainedWeights(BaseModel):
     """What a table says about weights."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     recipe: str
     """Name of the recipe, and of the one whose weights it starts from."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from vla_bench.reports.tables.table import KINDS, Cell, Row, Table, Value
+from vla_bench.reports.tables.table import KIND_MARKS, Cell, Row, Table, Value
 
 SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -13,6 +13,8 @@ SPECIAL = {
     "^": r"\textasciicircum{}",
     "±": r"$\pm$",
     "π": r"$\pi$",
+    "†": r"\dag{}",
+    "‡": r"\ddag{}",
     "≥": r"$\geq$",
     "≤": r"$\leq$",
     "<": r"\textless{}",
@@ -22,7 +24,7 @@ SPECIAL = {
 
 
 def latex(table: Table) -> str:
-    """A `table` environment; rows that were not measured here are in italics and say so."""
+    """A `table` environment; rows that were not measured here are in italics and carry a mark."""
     columns = "".join("r" if column.numeric else "l" for column in table.columns)
     caption = " ".join(part for part in (f"{table.title}.", table.caption) if part)
     lines = [
@@ -72,16 +74,17 @@ def _cell(table: Table, row: Row, cell: Cell) -> str:
     elif row.kind != "measured" and text:
         text = f"\\textit{{{text}}}"
     if cell is row.cells[0] and row.kind != "measured":
-        text += f" ({escaped(KINDS[row.kind])})"
+        text += escaped(KIND_MARKS[row.kind])
     marks = table.marks(cell)
     return f"{text}\\textsuperscript{{{marks}}}" if marks else text
 
 
 def _notes(table: Table) -> Iterator[str]:
-    notes = table.footnotes.items()
-    if notes:
+    if table.legend or table.footnotes:
         yield "  \\par\\smallskip\\footnotesize\\raggedright"
-    for note, mark in notes:
+    for mark, meaning in table.legend.items():
+        yield f"  {escaped(mark)} {escaped(meaning)}\\par"
+    for note, mark in table.footnotes.items():
         yield f"  \\textsuperscript{{{mark}}} {escaped(note)}\\par"
 
 

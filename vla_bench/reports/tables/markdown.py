@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vla_bench.reports.tables.table import KINDS, Cell, Row, Table, Value
+from vla_bench.reports.tables.table import KIND_MARKS, Cell, Row, Table, Value
 
 
 def markdown(table: Table, heading: str = "##") -> str:
     """The table under its title, with caption and footnotes.
 
-    Rows that were not measured here are in italics and say so; a section is a line in bold.
+    Rows that were not measured here are in italics and carry a mark; a section is a line in bold.
 
     Args:
         table: What to print.
@@ -25,7 +25,8 @@ def markdown(table: Table, heading: str = "##") -> str:
     lines.append(_line(heads))
     lines.append(_line(["--:" if column.numeric else "---" for column in table.columns]))
     lines += _rows(table)
-    notes = [f"<sup>{mark}</sup> {note}" for note, mark in table.footnotes.items()]
+    notes = [f"{mark} {meaning}" for mark, meaning in table.legend.items()]
+    notes += [f"<sup>{mark}</sup> {note}" for note, mark in table.footnotes.items()]
     return "\n".join([*lines, "", *("  \n".join(notes).splitlines())]).rstrip() + "\n"
 
 
@@ -44,7 +45,7 @@ def _cell(table: Table, row: Row, cell: Cell) -> str:
     elif row.kind != "measured" and text.strip():
         text = f"*{text}*"
     if cell is row.cells[0] and row.kind != "measured":
-        text += f" ({KINDS[row.kind]})"
+        text += KIND_MARKS[row.kind]
     marks = table.marks(cell)
     return f"{text}<sup>{marks}</sup>" if marks else text
 

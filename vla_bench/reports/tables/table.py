@@ -16,6 +16,8 @@ KINDS: Mapping[Kind, str] = {
     "elsewhere": "run elsewhere, with records",
     "quoted": "quoted, not measured",
 }
+KIND_MARKS: Mapping[Kind, str] = {"measured": "", "elsewhere": "‡", "quoted": "†"}
+"""Behind the first cell of a row, where there is no room for words."""
 
 
 @dataclass(frozen=True)
@@ -138,15 +140,21 @@ class Table:
             if isinstance(cell, Value)
             for note in cell.notes
         )
-        return dict(zip(dict.fromkeys(notes), _marks(), strict=False))
+        return dict(zip(dict.fromkeys(notes), marks_in_order(), strict=False))
 
     def marks(self, cell: Cell) -> str:
         """The marks of a cell's footnotes, as `a,b`; empty without any."""
         notes = () if isinstance(cell, str) else cell.notes
-        return ",".join(self.footnotes[note] for note in notes)
+        return ",".join(mark for note, mark in self.footnotes.items() if note in notes)
+
+    @property
+    def legend(self) -> Mapping[str, str]:
+        """What the marks of kinds mean, of those that there are."""
+        kinds = {row.kind for row in self.rows}
+        return {mark: KINDS[kind] for kind, mark in KIND_MARKS.items() if mark and kind in kinds}
 
 
-def _marks() -> Iterator[str]:
+def marks_in_order() -> Iterator[str]:
     """a, b, ..., z, aa, ab, ...: letters, as a digit behind a number would be read as part of it."""
     for length in itertools.count(1):
         for letters in itertools.product(string.ascii_lowercase, repeat=length):

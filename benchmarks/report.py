@@ -56,7 +56,14 @@ def _item(item: WorkItem, seed: int, block: int) -> WorkItem:
 def _record(record: dict[str, object], item: WorkItem, won: bool) -> dict[str, object]:
     outcome = {"success": won, "reason": "success" if won else "timeout"}
     first = {"first_success": 70 if won else None}
-    return {**record, "item": item.digest, "index": item.index, "seed": item.seed, **outcome, **first}
+    return {
+        **record,
+        "item": item.digest,
+        "index": item.index,
+        "seed": item.seed,
+        **outcome,
+        **first,
+    }
 
 
 def main() -> None:

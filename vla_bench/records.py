@@ -256,9 +256,13 @@ class RunFolder:
 
     def items(self) -> list[WorkItem]:
         """The items of the run, in order."""
+        return [WorkItem.model_validate_json(line) for line in self.items_text().splitlines()]
+
+    def items_text(self) -> str:
+        """What `items.jsonl` holds."""
         if not self._items.is_file():
             raise UserError(f"{self.path} is not a run folder: it has no items.jsonl")
-        return [WorkItem.model_validate_json(line) for line in self._items.read_text().splitlines()]
+        return self._items.read_text()
 
     def repair(self) -> bool:
         """Cuts off a last line that a killed process left unfinished; returns whether there was one."""

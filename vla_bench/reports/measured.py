@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,20 +16,19 @@ from vla_bench.items import CLEAN, WorkItem
 from vla_bench.records import EpisodeRecord, RunFolder, RunManifest
 
 OF_ITEM = ("task", "suite", "trial", "index", "instruction")
-OF_RECORD = (
+NUMBERS = (
     "steps",
     "queries",
-    "probe",
-    "states",
-    "actions",
-    "error",
     "wall_s",
     "cpu_s",
     "policy_s",
     "simulation_s",
     "observation_s",
 )
-FEW = ("task", "suite", "instruction", "arm", "reason")
+"""Of a record; NaN without one."""
+TEXTS = ("probe", "states", "actions", "error")
+"""Of a record; None without one."""
+FEW = ("task", "suite", "instruction", "arm")
 """Columns with few different values."""
 STATUS = "status."
 """Before the names of the suite's own measures at the end of an episode."""
@@ -97,32 +97,38 @@ def read_run(path: Path) -> MeasuredRun:
         UserError: It is not a run folder, or is damaged.
     """
     folder = RunFolder(path)
-    manifest, items = folder.manifest, folder.items()
+    manifest, items = folder.manifest, _of_items(folder.items_text())
     records = {record.item: record for record in folder.records()}
-    return MeasuredRun(path, manifest, _frame(items, [records.get(i.digest) for i in items]))
+    columns = _of_records([records.get(item) for item in items.index])
+    return MeasuredRun(path, manifest, items.assign(**columns).astype({"reason": "category"}))
 
 
-def _frame(items: Sequence[WorkItem], records: Sequence[EpisodeRecord | None]) -> pd.DataFrame:
-    columns: dict[str, Sequence[object]] = {
-        name: [getattr(item, name) for item in items] for name in OF_ITEM
-    }
+@lru_cache(maxsize=8)
+def _of_items(text: str) -> pd.DataFrame:
+    """The columns that the items say; runs of the same items are read together, often."""
+    items = [WorkItem.model_validate_json(line) for line in text.splitlines()]
+    columns: dict[str, Any] = {name: [getattr(item, name) for item in items] for name in OF_ITEM}
     columns["arm"] = [item.perturbation for item in items]
-    columns["clean"] = [item.clean_digest for item in items]
-    columns["recorded"] = [record is not None for record in records]
-    columns["success"] = [record is not None and record.success for record in records]
-    columns["reason"] = ["missing" if record is None else record.reason for record in records]
-    columns["first_success"] = [
-        np.nan if record is None or record.first_success is None else record.first_success
-        for record in records
-    ]
-    for name in OF_RECORD:
-        columns[name] = [None if record is None else getattr(record, name) for record in records]
-    frame = pd.DataFrame(
-        {**columns, **_measures(records)},
-        index=pd.Index([item.digest for item in items], name="item"),
-    )
-    numbers = dict.fromkeys(("steps", "queries"), "float64")
-    return frame.astype({**numbers, **dict.fromkeys(FEW, "category")})
+    columns["clean"] = pd.Series([item.clean_digest for item in items], dtype=object).to_numpy()
+    index = pd.Index([item.digest for item in items], name="item", dtype=object)
+    return pd.DataFrame(columns, index).astype(dict.fromkeys(FEW, "category"))
+
+
+def _of_records(records: Sequence[EpisodeRecord | None]) -> dict[str, Any]:
+    columns: dict[str, Any] = {
+        "recorded": [record is not None for record in records],
+        "success": [record is not None and record.success for record in records],
+        "reason": ["missing" if record is None else record.reason for record in records],
+        "first_success": [
+            np.nan if record is None or record.first_success is None else record.first_success
+            for record in records
+        ],
+    }
+    for name in (*NUMBERS, *TEXTS):
+        values = [None if record is None else getattr(record, name) for record in records]
+        # Python's own strings: pandas' are slow to look up.
+        columns[name] = np.array(values, np.float64 if name in NUMBERS else object)
+    return {**columns, **_measures(records)}
 
 
 def _measures(records: Sequence[EpisodeRecord | None]) -> Mapping[str, Sequence[float]]:

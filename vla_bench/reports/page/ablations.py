@@ -52,7 +52,7 @@ def _one_change(base: Entry, other: Entry) -> bool:
         base is not other
         and base.world == other.world
         and len(changes(base.settings, other.settings)) == 1
-        and bool(shared_items(base.run, other.run))
+        and not base.recorded.isdisjoint(other.recorded)
     )
 
 

@@ -73,10 +73,15 @@ class Entry:
         return digest([card, self.run.manifest.engine])
 
     @cached_property
+    def recorded(self) -> frozenset[str]:
+        """Clean items that have a record."""
+        clean = self.run.clean
+        return frozenset(clean.index[clean["recorded"]])
+
+    @cached_property
     def played(self) -> str:
         """Digest of the clean items that are recorded."""
-        clean = self.run.clean
-        return digest(sorted(clean.index[clean["recorded"]]))
+        return digest(sorted(self.recorded))
 
     def outcomes(self, items: Sequence[str]) -> NDArray[np.bool_]:
         """Success on some clean items, bool (items,)."""

@@ -53,7 +53,7 @@ def _table(suite: str, entries: Sequence[Entry]) -> Table:
     rows = [
         Row(_cells(str(task), frame, measures), entry.kind, section=entry.label)
         for entry in entries
-        for task, frame in entry.run.clean.groupby("task", observed=True, sort=False)
+        for task, frame in _needed(entry, measures).groupby("task", observed=True, sort=False)
     ]
     caption = "Shares of a task's episodes."
     if measures:
@@ -62,6 +62,11 @@ def _table(suite: str, entries: Sequence[Entry]) -> Table:
             "of the episode, of those for which it says anything."
         )
     return Table(f"{suite}-failures", "How episodes end", columns, rows, caption)
+
+
+def _needed(entry: Entry, measures: Sequence[str]) -> pd.DataFrame:
+    names = ["task", "recorded", "success", "reason", *(f"{STATUS}{name}" for name in measures)]
+    return entry.run.clean.reindex(columns=names)
 
 
 def yes_or_no(entries: Sequence[Entry]) -> Sequence[str]:
@@ -80,7 +85,7 @@ def yes_or_no(entries: Sequence[Entry]) -> Sequence[str]:
 def _cells(task: str, frame: pd.DataFrame, measures: Sequence[str]) -> list[Cell]:
     failed = frame[frame["recorded"] & ~frame["success"]]
     reasons = frame["reason"].value_counts()
-    said = [failed.get(f"{STATUS}{name}", pd.Series(dtype=float)).dropna() for name in measures]
+    said = [failed[f"{STATUS}{name}"].dropna() for name in measures]
     return [
         task,
         count(len(frame)),

@@ -42,6 +42,9 @@ def _write(report: Report, folder: Path) -> Path:
     drawings = {}
     with rc_context(STYLE):
         for picture in report.pictures:
+            # Laid out once for the three files.
+            picture.figure.draw_without_rendering()
+            picture.figure.set_layout_engine("none")
             svg, *_ = save(picture.figure, figures / picture.name, ("svg", "pdf", "png"))
             drawings[picture.name] = svg.read_text()
     (folder / "report.md").write_text(markdown(report, folder))

@@ -8,7 +8,7 @@ from functools import reduce
 
 import numpy as np
 
-from vla_bench.reports.comparable import differences, shared_items
+from vla_bench.reports.comparable import differences
 from vla_bench.reports.page.entries import Entry
 from vla_bench.reports.statistics.families import Ranking, rank
 
@@ -87,7 +87,7 @@ def _apart(first: Entry, other: Entry) -> str:
     if refusals:
         more = f", and {len(refusals) - 1} more" if len(refusals) > 1 else ""
         return f"not ranked: not comparable with {first.label} ({refusals[0]}{more})"
-    shared, items = len(shared_items(first.run, other.run)), len(first.run.clean)
+    shared, items = len(first.recorded & other.recorded), len(first.run.clean)
     if shared < LEAST_SHARED * items:
         return f"not ranked: played only {shared} of the {items} items of {first.label}"
     return ""
@@ -97,6 +97,5 @@ def _shared(entries: Sequence[Entry]) -> Sequence[str]:
     """Clean items that all have played, in the order of the first."""
     if not entries:
         return []
-    played = [set(entry.run.clean.index[entry.run.clean["recorded"]]) for entry in entries]
-    common = reduce(set.intersection, played)
+    common = reduce(frozenset.intersection, [entry.recorded for entry in entries])
     return [item for item in entries[0].run.clean.index if item in common]

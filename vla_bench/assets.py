@@ -85,7 +85,8 @@ def files_digest(folders: Sequence[Path]) -> str:
         [folder.name, path.relative_to(folder).as_posix(), path.stat().st_size]
         for folder in folders
         for path in sorted(folder.rglob("[!.]*"))
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     ]
     return digest(found) if found else ""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from vla_bench.cards import SuiteCard, find_cards, load_card
+from vla_bench.reports.caveats import caveats
 from vla_bench.reports.comparable import differences
 from vla_bench.reports.leaderboard.citations import Citation, Published
 from vla_bench.reports.leaderboard.entries import Entry
@@ -72,17 +73,15 @@ class Board:
     @cached_property
     def marks(self) -> Mapping[str, str]:
         """Footnote -> its mark, in the order of the rows."""
-        notes = [self.privileged(entry) for entry in self.entries]
+        notes = [note for entry in self.entries for note in caveats(entry.manifest)]
         for citation in self.citations:
             notes += citation.noted(citation.average) if citation.average else []
-        return dict(
-            zip(dict.fromkeys(note for note in notes if note), marks_in_order(), strict=False)
-        )
+        return dict(zip(dict.fromkeys(notes), marks_in_order(), strict=False))
 
-    def privileged(self, entry: Entry) -> str:
-        """What a policy reads that no robot's sensors give, as a footnote; empty if nothing."""
-        names = entry.manifest.policy.inputs.privileged
-        return f"reads privileged state: {', '.join(names)}" if names else ""
+    def marked(self, entry: Entry) -> str:
+        """Marks of the footnotes to a run, as `a,b`."""
+        noted = caveats(entry.manifest)
+        return ",".join(mark for note, mark in self.marks.items() if note in noted)
 
 
 def track_of(card: SuiteCard) -> str:

@@ -136,9 +136,9 @@ class Entry:
 
     @cached_property
     def protocol_digest(self) -> str:
-        """Runs with the same one may be compared: all that the suite's card says, and the engine."""
+        """Runs with the same one may be compared: all that the suite's card says, engine and assets."""
         card = self.manifest.suite.model_dump(mode="json", exclude=set(NEVER_MATTERS))
-        return digest([card, self.manifest.engine])
+        return digest([card, self.manifest.engine, self.manifest.assets])
 
 
 def read_entries(results: Path) -> Sequence[Entry]:

@@ -100,7 +100,7 @@ def _picture(suite: str, setting: str, labels: Sequence[str], found: Sequence[Se
     rows = math.ceil(len(found) / columns)
     figure = Figure(figsize=(WIDTH_IN * panels, HEIGHT_IN + 0.17 * rows), layout="constrained")
     axes = figure.subplots(1, panels, squeeze=False)[0]
-    look = looks({label: one.policy for label, one in zip(labels, found, strict=True)})
+    look = looks(_kinds(labels, found))
     axis = ValueAxis.of([value for one in found for value in one.points])
     for nth, (label, one) in enumerate(zip(labels, found, strict=True)):
         x = [axis.place(value, nth, len(found)) for value in one.points]
@@ -118,6 +118,13 @@ def _picture(suite: str, setting: str, labels: Sequence[str], found: Sequence[Se
     if len(all_found) > MOST:
         caption += f" The first {MOST} of {len(all_found)} curves; the table has them all."
     return Picture(f"{suite}-{_stem(setting)}", f"Success against {name}", caption, figure)
+
+
+def _kinds(labels: Sequence[str], found: Sequence[Series]) -> Mapping[str, str]:
+    """Label -> what has a colour of its own: the policy, or each curve where all are of one policy."""
+    if len({one.policy for one in found}) == 1 and len(found) > 1:
+        return dict(zip(labels, labels, strict=True))
+    return {label: one.policy for label, one in zip(labels, found, strict=True)}
 
 
 def _draw(ax: Axes, x: Sequence[float], series: Series, look: Look, label: str) -> None:

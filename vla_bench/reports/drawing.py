@@ -23,6 +23,8 @@ UNDATED: Mapping[Format, dict[str, None]] = {
 """Metadata that would differ from one writing to the next."""
 WIDTH_IN, HEIGHT_IN = 3.5, 2.7
 """Size of one panel: a column of a paper."""
+LETTER_IN, HANDLE = 0.065, 9
+"""Width of a letter, nearly; letters that a legend's line and its margins take."""
 COLOURS = ("#14213d", "#9d2235", "#2a9d8f", "#e0a526", "#b9d6f2")
 """From dark to light, so that they stay apart without colour."""
 MARKERS = ("o", "s", "^", "D", "v")
@@ -98,6 +100,12 @@ def curve(
     )
     line: Line2D = drawn.lines[0]
     return line
+
+
+def legend_columns(labels: Sequence[str], width: float) -> int:
+    """How many labels stand beside each other below a figure of a width in inches."""
+    letters = max(map(len, labels)) + HANDLE
+    return max(1, min(len(labels), int(width / (LETTER_IN * letters))))
 
 
 def save(figure: Figure, stem: Path, formats: Sequence[Format]) -> Sequence[Path]:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from vla_bench.reports.drawing import HEIGHT_IN, WIDTH_IN, Look, curve, looks
+from vla_bench.reports.drawing import HEIGHT_IN, WIDTH_IN, Look, curve, legend_columns, looks
 from vla_bench.reports.page.costs import queries_per_s, steps_to_success
 from vla_bench.reports.page.entries import Entry
 from vla_bench.reports.page.report import Part, Picture, Section
@@ -21,6 +21,8 @@ from vla_bench.reports.tables.table import Column, Row, Table, Value
 
 LEAST = 3
 """Points that make a curve."""
+MOST = 6
+"""Curves drawn in a figure; the table has them all."""
 NAMES: Mapping[str, str] = {
     "horizon": "execution horizon H",
     "delay": "reaction delay D (control steps)",
@@ -93,10 +95,12 @@ def _labels(series: Sequence[Series]) -> Sequence[str]:
 
 def _picture(suite: str, setting: str, labels: Sequence[str], found: Sequence[Series]) -> Picture:
     panels = 2 if setting == "steps" else 1
-    rows = math.ceil(len(found) / (2 * panels))
+    all_found, labels, found = found, labels[:MOST], found[:MOST]
+    columns = legend_columns(labels, WIDTH_IN * panels)
+    rows = math.ceil(len(found) / columns)
     figure = Figure(figsize=(WIDTH_IN * panels, HEIGHT_IN + 0.17 * rows), layout="constrained")
     axes = figure.subplots(1, panels, squeeze=False)[0]
-    look = looks({label: one.policy for label, one in zip(labels, found, strict=True)})
+    look = looks(_kinds(labels, found))
     axis = ValueAxis.of([value for one in found for value in one.points])
     for nth, (label, one) in enumerate(zip(labels, found, strict=True)):
         x = [axis.place(value, nth, len(found)) for value in one.points]
@@ -108,10 +112,19 @@ def _picture(suite: str, setting: str, labels: Sequence[str], found: Sequence[Se
     if panels > 1:
         axes[1].set_xlabel("queries per second")
     handles, texts = axes[0].get_legend_handles_labels()
-    figure.legend(handles, texts, loc="outside lower center", ncols=2 * panels)
+    figure.legend(handles, texts, loc="outside lower center", ncols=columns)
     name = NAMES.get(setting, setting)
     caption = f"Success on {suite} against {name}; bars: 95 % intervals ({ESTIMAND})."
+    if len(all_found) > MOST:
+        caption += f" The first {MOST} of {len(all_found)} curves; the table has them all."
     return Picture(f"{suite}-{_stem(setting)}", f"Success against {name}", caption, figure)
+
+
+def _kinds(labels: Sequence[str], found: Sequence[Series]) -> Mapping[str, str]:
+    """Label -> what has a colour of its own: the policy, or each curve where all are of one policy."""
+    if len({one.policy for one in found}) == 1 and len(found) > 1:
+        return dict(zip(labels, labels, strict=True))
+    return {label: one.policy for label, one in zip(labels, found, strict=True)}
 
 
 def _draw(ax: Axes, x: Sequence[float], series: Series, look: Look, label: str) -> None:

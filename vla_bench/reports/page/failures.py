@@ -8,10 +8,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from vla_bench.reports.drawing import COLOURS
+from vla_bench.reports.drawing import COLOURS, LETTER_IN
 from vla_bench.reports.measured import STATUS
 from vla_bench.reports.page.entries import Entry
-from vla_bench.reports.page.heat import LETTER_IN
 from vla_bench.reports.page.report import Picture, Section
 from vla_bench.reports.page.values import count, share
 from vla_bench.reports.tables.table import Cell, Column, Row, Table

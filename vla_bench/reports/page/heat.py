@@ -10,16 +10,14 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from vla_bench.reports.drawing import COLOURS
+from vla_bench.reports.drawing import COLOURS, LETTER_IN
 from vla_bench.reports.page.entries import Entry
 from vla_bench.reports.page.report import Picture, Section
 from vla_bench.reports.page.success import short
 
 CELL_IN = (0.55, 0.22)
 """Width and height of a cell."""
-LETTER_IN = 0.065
-"""Width of a letter of a label, nearly."""
-DARK = 0.55
+DARK = 0.72
 """Numbers on more than this are white."""
 SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", COLOURS[4], COLOURS[0]])
 """One hue from light to dark: the same order in grey."""

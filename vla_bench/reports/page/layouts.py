@@ -20,9 +20,16 @@ TEXT = (
 
 def section(suite: str, entries: Sequence[Entry]) -> Section | None:
     """The layouts that fit the suite; None of a mini world, whose numbers are of another world."""
-    runs = [entry for entry in entries if not entry.run.mini and entry.mean is not None]
+    runs = [entry for entry in entries if _as_printed(entry)]
     tables = [_table(suite, layout, runs) for layout in _fitting(suite) if runs]
     return Section("As the papers print it", tables, [TEXT]) if tables else None
+
+
+def _as_printed(entry: Entry) -> bool:
+    """Whether a run was made under the conditions of a paper's table."""
+    manifest = entry.run.manifest
+    undisturbed = manifest.input_control == "none" and not manifest.delay
+    return undisturbed and not entry.run.mini and entry.mean is not None
 
 
 def _table(suite: str, layout: Layout, runs: Sequence[Entry]) -> Table:

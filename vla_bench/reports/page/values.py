@@ -8,6 +8,7 @@ from vla_bench.reports.tables.table import Value
 
 Estimate = tuple[float, tuple[float, float]]
 """A number and its 95 % interval."""
+LEAST_P = 1e-99
 ESTIMAND = "mean over this suite's fixed tasks, each counting the same"
 
 
@@ -51,4 +52,4 @@ def share(part: float, whole: float) -> Value:
 
 def p_value(p: float) -> str:
     """A p-value to two digits."""
-    return f"{p:.2g}"
+    return f"{p:.2g}" if p >= LEAST_P else f"<{LEAST_P:g}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
@@ -13,6 +14,8 @@ from vla_bench.sweeps.card import Value, written
 
 WIDE = 8
 """Positive numbers whose ratio is at least this are drawn on a logarithmic axis."""
+LABEL = 0.06
+"""Room for a number under the axis, as a fraction of it."""
 ASIDE = 0.05
 """Room for all arms at one value, as a fraction of the axis."""
 BEYOND = 0.07
@@ -68,4 +71,17 @@ class ValueAxis:
             ax.set_xscale("log")
         ax.xaxis.set_major_locator(FixedLocator(list(places)))
         ax.xaxis.set_minor_locator(NullLocator())
-        ax.set_xticklabels([written(value) for value in self.values])
+        ax.set_xticklabels(self._labels())
+
+    def _labels(self) -> list[str]:
+        """The values in words; empty where one would stand on the one before it."""
+        if self.kind == "names":
+            return [written(value) for value in self.values]
+        scale = math.log if self.kind == "log" else float
+        places = [scale(float(value)) for value in self.values]
+        room, labels, last = LABEL * (places[-1] - places[0]), [], -math.inf
+        for value, place in zip(self.values, places, strict=True):
+            shown = place - last >= room
+            labels.append(written(value) if shown else "")
+            last = place if shown else last
+        return labels

@@ -492,12 +492,12 @@ def report(
     ] = None,
 ) -> None:
     """Shows the success table of each run and writes it beside the run; with --out, one report of all."""
-    from vla_bench.reports.measured import read_run
+    from vla_bench.reports.measured import read_runs
 
     folders = run_folders or sorted(p.parent for p in Path("results/runs").glob("*/manifest.json"))
     if not folders:
         raise UserError("no run under results/runs; start one with `vla-bench run`")
-    runs = [read_run(folder) for folder in folders]
+    runs = read_runs(folders)
     if out is None:
         missing = sum([_show(run) for run in runs])
     else:

@@ -13,7 +13,7 @@ from vla_bench.items import digest
 from vla_bench.records import RunManifest
 from vla_bench.reports import success
 from vla_bench.reports.comparable import NEVER_MATTERS
-from vla_bench.reports.measured import MeasuredRun, read_run
+from vla_bench.reports.measured import MeasuredRun, read_runs
 from vla_bench.reports.statistics.intervals import wilson
 from vla_bench.reports.tables.table import Kind
 
@@ -147,8 +147,9 @@ def read_entries(results: Path) -> Sequence[Entry]:
     Raises:
         UserError: A run folder is damaged.
     """
-    return [
-        Entry(read_run(path.parent), kind)
+    paths = {
+        path.parent: kind
         for kind, folder in FOLDERS.items()
         for path in sorted((results / folder).glob("*/manifest.json"))
-    ]
+    }
+    return [Entry(run, paths[run.path]) for run in read_runs(list(paths))]

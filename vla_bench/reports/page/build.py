@@ -41,7 +41,7 @@ def build(runs: Sequence[MeasuredRun]) -> Report:
     episodes = sum(len(run.episodes) - run.missing for run in runs)
     return Report(
         title=f"Report: {', '.join(suites)}",
-        facts=[f"{len(runs)} runs, {episodes} recorded episodes, {len(suites)} suites"],
+        facts=[f"{len(runs)} runs of {len(suites)} suite(s), {episodes} recorded episodes"],
         chapters=chapters,
     )
 

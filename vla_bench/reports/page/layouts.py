@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from statistics import fmean, stdev
+from dataclasses import replace
+from statistics import fmean, pstdev
 
+from vla_bench.reports.caveats import caveats
 from vla_bench.reports.page.entries import Entry
 from vla_bench.reports.page.report import Section
 from vla_bench.reports.page.values import count, of_task, rate
@@ -33,9 +35,21 @@ def _as_printed(entry: Entry) -> bool:
 
 
 def _table(suite: str, layout: Layout, runs: Sequence[Entry]) -> Table:
-    rows = [MeasuredRow(entry.label, dict(_cells(layout, entry)), entry.kind) for entry in runs]
+    rows = [
+        MeasuredRow(entry.label, _noted(dict(_cells(layout, entry)), entry), entry.kind)
+        for entry in runs
+    ]
     table = layout(rows)
     return Table(f"{suite}-{table.name}", table.title, table.columns, table.rows, table.caption)
+
+
+def _noted(cells: dict[str, Cell], entry: Entry) -> Mapping[str, Cell]:
+    """The cells, with footnotes to the first number: what a reader has to know of the run."""
+    notes = tuple(caveats(entry.run.manifest))
+    for key, cell in cells.items():
+        if notes and isinstance(cell, Value) and cell.interval is not None:
+            return {**cells, key: replace(cell, notes=(*cell.notes, *notes))}
+    return cells
 
 
 def _fitting(suite: str) -> Sequence[Layout]:
@@ -68,7 +82,7 @@ def _task_over_trials(entry: Entry, row: SuccessRow) -> Value:
     rates = [100 * float(value) for value in played.groupby("trial")["success"].mean()]
     if len(rates) < 2:
         return of_task(row)
-    return Value(fmean(rates), spread=stdev(rates), count=(row.successes, row.episodes))
+    return Value(fmean(rates), spread=pstdev(rates), count=(row.successes, row.episodes))
 
 
 def _libero(entry: Entry) -> Mapping[str, Cell]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import takewhile
-from statistics import fmean, stdev
+from statistics import fmean, pstdev
 
+from vla_bench.reports.caveats import caveats
 from vla_bench.reports.page.entries import Entry
 from vla_bench.reports.page.report import Section
 from vla_bench.reports.page.standing import Standing
@@ -85,7 +87,11 @@ def _overview(
     rows = []
     for entry in in_order(entries, standing):
         of = {row.task: row for row in entry.rows}
-        cells: list[Cell] = [entry.label, of_suite(entry, best=_best(entry, standing))]
+        mean = of_suite(entry, best=_best(entry, standing))
+        cells: list[Cell] = [
+            entry.label,
+            replace(mean, notes=(*mean.notes, *caveats(entry.run.manifest))),
+        ]
         cells += [over_trials(entry)] if trials else []
         cells += _standing(entry, standing)
         cells += [
@@ -108,7 +114,9 @@ def _overview(
     if short(tasks) != tasks:
         caption += f" Task names without what they have in common, as in {tasks[0]}."
     if trials:
-        caption += " Over trials: mean ± sample standard deviation of the trials' means."
+        caption += (
+            " Over trials: mean ± standard deviation of the trials' means, as papers print it."
+        )
     return Table(f"{suite}-success", f"Success on {suite}", columns, rows, caption)
 
 
@@ -127,11 +135,11 @@ def _standing(entry: Entry, standing: Standing) -> Iterator[Cell]:
 
 
 def over_trials(entry: Entry) -> Value:
-    """Mean and sample standard deviation over trials; nothing of one trial."""
+    """Mean and standard deviation over trials, not corrected, as in papers; nothing of one trial."""
     if len(entry.trials) < 2:
         return Value(None)
     trials = [100 * rate for rate in entry.trials]
-    return Value(fmean(trials), spread=stdev(trials))
+    return Value(fmean(trials), spread=pstdev(trials))
 
 
 def _by_task(suite: str, entries: Sequence[Entry], tasks: Sequence[str]) -> Table:

@@ -10,6 +10,7 @@ from vla_bench.reports.drawing import STYLE
 from vla_bench.reports.measured import MeasuredRun
 from vla_bench.reports.page import (
     ablations,
+    against,
     costs,
     curves,
     disturbed,
@@ -52,6 +53,7 @@ def _chapter(suite: str, entries: Sequence[Entry]) -> Chapter:
     found: list[Section | None] = [
         success.section(suite, ordered, standing),
         layouts.section(suite, ordered),
+        against.section(suite, ordered),
         heat.section(suite, ordered, success.tasks_of(entries)),
         pairs.section(suite, standing),
         ablations.section(suite, entries),

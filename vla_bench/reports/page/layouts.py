@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean, pstdev
 
@@ -22,12 +22,12 @@ TEXT = (
 
 def section(suite: str, entries: Sequence[Entry]) -> Section | None:
     """The layouts that fit the suite; None of a mini world, whose numbers are of another world."""
-    runs = [entry for entry in entries if _as_printed(entry)]
-    tables = [_table(suite, layout, runs) for layout in _fitting(suite) if runs]
+    runs = [entry for entry in entries if as_printed(entry)]
+    tables = [_table(suite, layout, runs) for layout in fitting(suite) if runs]
     return Section("As the papers print it", tables, [TEXT]) if tables else None
 
 
-def _as_printed(entry: Entry) -> bool:
+def as_printed(entry: Entry) -> bool:
     """Whether a run was made under the conditions of a paper's table."""
     manifest = entry.run.manifest
     undisturbed = manifest.input_control == "none" and not manifest.delay
@@ -36,30 +36,31 @@ def _as_printed(entry: Entry) -> bool:
 
 def _table(suite: str, layout: Layout, runs: Sequence[Entry]) -> Table:
     rows = [
-        MeasuredRow(entry.label, _noted(dict(_cells(layout, entry)), entry), entry.kind)
-        for entry in runs
+        MeasuredRow(entry.label, _noted(cells(layout, entry), entry), entry.kind) for entry in runs
     ]
     table = layout(rows)
     return Table(f"{suite}-{table.name}", table.title, table.columns, table.rows, table.caption)
 
 
-def _noted(cells: dict[str, Cell], entry: Entry) -> Mapping[str, Cell]:
+def _noted(found: dict[str, Cell], entry: Entry) -> Mapping[str, Cell]:
     """The cells, with footnotes to the first number: what a reader has to know of the run."""
     notes = tuple(caveats(entry.run.manifest))
-    for key, cell in cells.items():
+    for key, cell in found.items():
         if notes and isinstance(cell, Value) and cell.interval is not None:
-            return {**cells, key: replace(cell, notes=(*cell.notes, *notes))}
-    return cells
+            return {**found, key: replace(cell, notes=(*cell.notes, *notes))}
+    return found
 
 
-def _fitting(suite: str) -> Sequence[Layout]:
+def fitting(suite: str) -> Sequence[Layout]:
+    """The layouts that runs of a suite fit into; the first compares methods by their means."""
     names = next((names for start, names in BY_SUITE.items() if suite.startswith(start)), ())
     return [LAYOUTS[name] for name in names]
 
 
-def _cells(layout: Layout, entry: Entry) -> Iterator[tuple[str, Cell]]:
-    cells = CELLS[layout.name](entry)
-    return ((key, cell) for key, cell in cells.items() if key in layout.keys)
+def cells(layout: Layout, entry: Entry) -> dict[str, Cell]:
+    """What a run has for a layout's columns, by key."""
+    found = CELLS[layout.name](entry)
+    return {key: cell for key, cell in found.items() if key in layout.keys}
 
 
 def _ms_hab(entry: Entry) -> Mapping[str, Cell]:

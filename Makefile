@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 REPORTS ?= reports
+EXPORT := .export
+ABSOLUTE = $(abspath $(BIN))
+SWEEPS = $(basename $(notdir $(shell git ls-files results/sweeps)))
 
 .PHONY: setup demo reports test lint clean
 
@@ -22,11 +25,14 @@ demo: setup  ## the main job on the embedded mini world: a success table and a f
 	$(BIN)/vla-bench run --policy expert --suite $$suite --episodes 3 --trials 1 --out results/runs/demo-$$suite && \
 	$(BIN)/vla-bench replay results/runs/demo-$$suite $$episode
 
-reports: setup  ## everything under reports/, from results/ alone
-	@for name in quickstart ms-hab-mini libero-object; do \
-		$(BIN)/vla-bench report results/runs/*$$name* --out $(REPORTS)/$$name >/dev/null || exit 1; done
-	@$(BIN)/vla-bench sweep $(basename $(notdir $(wildcard results/sweeps/*.json))) --report-only --out $(REPORTS) >/dev/null
-	@$(BIN)/vla-bench leaderboard build --out $(REPORTS)/leaderboard >/dev/null
+reports: setup  ## everything under reports/, from the results that git knows: others' runs stay out
+	@rm -rf $(EXPORT) && mkdir $(EXPORT)
+	@git ls-files -z results policies suites | xargs -0 cp --parents -t $(EXPORT)
+	@cd $(EXPORT) && for name in quickstart ms-hab-mini libero-object; do \
+		$(ABSOLUTE)/vla-bench report results/runs/*$$name* --out $(abspath $(REPORTS))/$$name >/dev/null || exit 1; done
+	@cd $(EXPORT) && $(ABSOLUTE)/vla-bench sweep $(SWEEPS) --report-only --out $(abspath $(REPORTS)) >/dev/null
+	@cd $(EXPORT) && $(ABSOLUTE)/vla-bench leaderboard build --out $(abspath $(REPORTS))/leaderboard >/dev/null
+	@rm -rf $(EXPORT)
 
 lint: setup
 	@$(BIN)/ruff check --quiet .

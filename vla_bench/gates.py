@@ -13,7 +13,15 @@ from vla_bench.items import CLEAN, WorkItem, derive_seed, group_by_task
 from vla_bench.records import EpisodeRecord, RunFolder
 from vla_bench.reports.statistics.pairs import Pairs, mean_difference
 from vla_bench.reports.statistics.sequential import ALPHA, Verdict, decide, e_value
-from vla_bench.runs import OnRecord, PlannedRun, RunSpec, execute, plan_cards, policy_card
+from vla_bench.runs import (
+    OnRecord,
+    PlannedRun,
+    RunSpec,
+    check_assets,
+    execute,
+    plan_cards,
+    policy_card,
+)
 
 ROUNDS = 10
 """Looks at the results; between two of them a tenth of each task's items is played."""
@@ -178,6 +186,7 @@ def plan(
         out=out,
     )
     planned = plan_cards(policy_card(spec), manifest.suite, spec)
+    check_assets(folder, planned.manifest)
     _check_items(items, planned)
     if out is None:
         name = f"{baseline.resolve().name}-gate-{planned.manifest.identity()[:8]}"

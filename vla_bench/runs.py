@@ -164,10 +164,30 @@ def plan_again(folder: RunFolder, out: Path, parallel: Parallel | None = None) -
     found += [moved for task in old.items if (moved := suite.moved(task))]
     if new := [mismatch for mismatch in found if mismatch not in old.mismatches]:
         raise MismatchError(f"{folder.path} was not made here: {'; '.join(new)}")
-    versions = installed_versions(old.suite.engine)
-    update = {"mismatches": found, "versions": versions, "hardware": hardware()}
-    manifest = old.model_copy(update=update)
+    manifest = old.model_copy(
+        update={
+            "mismatches": found,
+            "assets": files_digest(suite.asset_folders()),
+            "versions": installed_versions(old.suite.engine),
+            "hardware": hardware(),
+        }
+    )
+    check_assets(folder, manifest)
     return PlannedRun(suite, manifest, folder.items(), RunFolder(out), "none", parallel)
+
+
+def check_assets(folder: RunFolder, manifest: RunManifest) -> None:
+    """Refuses a second run whose suite shows other files than a first one's did, if both are known.
+
+    Raises:
+        UserError: The digests of the files differ.
+    """
+    before, now = folder.manifest.assets, manifest.assets
+    if before and now and before != now:
+        raise UserError(
+            f"{folder.path} was played with other downloaded files of {manifest.suite.name} (digest "
+            f"{before}, here {now}); restore them, or run it again here"
+        )
 
 
 def _check_spread(suite: Suite, parallel: Parallel | None) -> None:

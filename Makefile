@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 REPORTS ?= reports
+REPORTED = quickstart ms-hab-mini libero-object
 EXPORT := .export
 ABSOLUTE = $(abspath $(BIN))
 SWEEPS = $(basename $(notdir $(shell git ls-files results/sweeps)))
@@ -28,11 +29,12 @@ demo: setup  ## the main job on the embedded mini world: a success table and a f
 reports: setup  ## everything under reports/, from the results that git knows: others' runs stay out
 	@rm -rf $(EXPORT) && mkdir $(EXPORT)
 	@git ls-files -z results policies suites | xargs -0 cp --parents -t $(EXPORT)
-	@cd $(EXPORT) && for name in quickstart ms-hab-mini libero-object; do \
-		$(ABSOLUTE)/vla-bench report results/runs/*$$name* --out $(abspath $(REPORTS))/$$name >/dev/null || exit 1; done
-	@cd $(EXPORT) && $(ABSOLUTE)/vla-bench sweep $(SWEEPS) --report-only --out $(abspath $(REPORTS)) >/dev/null
-	@cd $(EXPORT) && $(ABSOLUTE)/vla-bench leaderboard build --out $(abspath $(REPORTS))/leaderboard >/dev/null
-	@rm -rf $(EXPORT)
+	@cd $(EXPORT) && for name in $(REPORTED); do \
+		$(ABSOLUTE)/vla-bench report results/runs/*$$name* --out reports/$$name >/dev/null || exit 1; done
+	@cd $(EXPORT) && $(ABSOLUTE)/vla-bench sweep $(SWEEPS) --report-only >/dev/null
+	@cd $(EXPORT) && $(ABSOLUTE)/vla-bench leaderboard build >/dev/null
+	@rm -rf $(addprefix $(REPORTS)/,$(REPORTED) leaderboard) && mkdir -p $(REPORTS)
+	@cp -r $(EXPORT)/reports/. $(REPORTS) && rm -rf $(EXPORT)
 
 lint: setup
 	@$(BIN)/ruff check --quiet .

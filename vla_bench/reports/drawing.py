@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,8 +14,7 @@ from matplotlib.lines import Line2D
 
 from vla_bench.reports.statistics.resampling import Interval
 
-Format = Literal["svg", "pdf", "png"]
-UNDATED: Mapping[Format, dict[str, None]] = {
+UNDATED: Mapping[str, dict[str, None]] = {
     "svg": {"Date": None},
     "pdf": {"CreationDate": None},
     "png": {},
@@ -108,18 +107,17 @@ def legend_columns(labels: Sequence[str], width: float) -> int:
     return max(1, min(len(labels), int(width / (LETTER_IN * letters))))
 
 
-def save(figure: Figure, stem: Path, formats: Sequence[Format]) -> Sequence[Path]:
-    """Writes a figure.
+def save(figure: Figure, stem: Path) -> Sequence[Path]:
+    """Writes a figure as SVG, PDF and PNG.
 
     Args:
         figure: Drawn under `STYLE`, which must still hold.
         stem: Path without suffix.
-        formats: What to write it as.
 
     Returns:
         The files, in that order.
     """
-    paths = [stem.with_name(f"{stem.name}.{kind}") for kind in formats]
-    for kind, path in zip(formats, paths, strict=True):
-        figure.savefig(path, dpi=200, metadata=UNDATED[kind])
+    paths = [stem.with_name(f"{stem.name}.{kind}") for kind in UNDATED]
+    for path, undated in zip(paths, UNDATED.values(), strict=True):
+        figure.savefig(path, dpi=200, metadata=undated)
     return paths

@@ -64,7 +64,7 @@ def test_intervals_are_drawn(results):
 
 
 def test_files_are_pictures_and_the_same_twice(results, tmp_path):
-    svg, png = figures.write_figure(results, tmp_path / "f.x")
+    svg, _, png = figures.write_figure(results, tmp_path / "f.x")
     assert (svg.name, png.name) == ("f.x.svg", "f.x.png")
     text = svg.read_text()
     assert len(re.findall(r'id="curve ', text)) == 6

@@ -45,7 +45,7 @@ def _write(report: Report, folder: Path) -> Path:
             # Laid out once for the three files.
             picture.figure.draw_without_rendering()
             picture.figure.set_layout_engine("none")
-            svg, *_ = save(picture.figure, figures / picture.name, ("svg", "pdf", "png"))
+            svg, *_ = save(picture.figure, figures / picture.name)
             drawings[picture.name] = svg.read_text()
     (folder / "report.md").write_text(markdown(report, folder))
     page = folder / "index.html"

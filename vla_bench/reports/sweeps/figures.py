@@ -26,17 +26,17 @@ Y_LABELS: Mapping[Panel, str] = {
 
 
 def write_figure(results: SweepResults, stem: Path) -> Sequence[Path]:
-    """Writes the figure of a sweep as SVG and PNG.
+    """Writes the figure of a sweep as SVG, PDF and PNG.
 
     Args:
         results: What came of it.
         stem: Path without suffix.
 
     Returns:
-        The two files.
+        The files.
     """
     with rc_context(STYLE):
-        return save(draw(results), stem, ("svg", "png"))
+        return save(draw(results), stem)
 
 
 def draw(results: SweepResults) -> Figure:

@@ -1,4 +1,4 @@
-"""Tables of a finished sweep: one page of Markdown, and the same numbers as CSV."""
+"""Tables of a finished sweep: one page of Markdown, the same numbers as CSV and LaTeX."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from vla_bench.reports.sweeps import csv, figures
 from vla_bench.reports.sweeps.findings import findings, verdicts
 from vla_bench.reports.sweeps.results import PointResult, SweepResults
 from vla_bench.reports.sweeps.trained_weights import TrainedWeights
+from vla_bench.reports.tables.latex import latex
+from vla_bench.reports.tables.markdown import markdown as table_markdown
+from vla_bench.reports.tables.table import Column, Kind, Row, Table
 from vla_bench.sweeps.card import Arm, Quoted, written
 
 MOST_TASKS = 4
@@ -34,7 +37,7 @@ def write_report(results: SweepResults, folder: Path) -> Sequence[Path]:
         folder: Where to; made if it does not exist.
 
     Returns:
-        The files: Markdown, CSV, SVG, PNG.
+        The files: Markdown, CSV, LaTeX, SVG, PDF, PNG.
     """
     folder.mkdir(parents=True, exist_ok=True)
     stem = folder / results.sweep.name
@@ -42,7 +45,9 @@ def write_report(results: SweepResults, folder: Path) -> Sequence[Path]:
     pictures = figures.write_figure(results, stem)
     page.write_text(markdown(results))
     csv.write(results, table)
-    return [page, table, *pictures]
+    paper = stem.with_name(f"{stem.name}.tex")
+    paper.write_text("\n".join(latex(table) for table in tables(results)))
+    return [page, table, paper, *pictures]
 
 
 def markdown(results: SweepResults) -> str:
@@ -55,16 +60,39 @@ def markdown(results: SweepResults) -> str:
         figures.caption(results),
         "## What was found",
         "\n".join(f"- {line}" for line in [*findings(results), *verdicts(results)]),
-        "## Success, %, with 95 % intervals",
-        _grid(*_overview(results)),
-        "## All numbers",
-        _grid(_header(results), [_cells(results, point) for point in results.points]),
+        *(_shown(table) for table in tables(results)),
         NOTES,
-        "## Arms",
-        _grid(*_arms(results)),
+        _shown(_arms(results)),
         *(part for quoted in sweep.quoted for part in _quoted(quoted)),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def tables(results: SweepResults) -> Sequence[Table]:
+    """What a paper might print: values down and arms across, then all numbers."""
+    rows = [_cells(results, point) for point in results.points]
+    name = results.sweep.name
+    return [
+        _overview(results),
+        _table(f"{name}-numbers", "All numbers", _header(results), rows, words=1),
+    ]
+
+
+def _table(
+    name: str,
+    title: str,
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    words: int,
+    kind: Kind = "measured",
+) -> Table:
+    """A table whose first columns, so many of them, are words."""
+    columns = [Column(head, numeric=place >= words) for place, head in enumerate(header)]
+    return Table(name, title, columns, [Row(row, kind) for row in rows])
+
+
+def _shown(table: Table) -> str:
+    return table_markdown(table).rstrip()
 
 
 def _facts(results: SweepResults) -> list[str]:
@@ -88,7 +116,7 @@ def _facts(results: SweepResults) -> list[str]:
     return [*facts, warning] if warning else facts
 
 
-def _overview(results: SweepResults) -> tuple[list[str], list[list[str]]]:
+def _overview(results: SweepResults) -> Table:
     """Values down, arms across; references, which do not have the option, in a row of their own."""
     sweep = results.sweep
     found = {(point.arm.label, point.value): point for point in results.points}
@@ -100,7 +128,8 @@ def _overview(results: SweepResults) -> tuple[list[str], list[list[str]]]:
     if any(arm.reference for arm in sweep.arms):
         cells = [_rate(results, found.get((arm.label, None))) for arm in sweep.arms]
         rows.append(["(reference)", *cells])
-    return [sweep.axis_name, *(arm.label for arm in sweep.arms)], rows
+    header = [sweep.axis_name, *(arm.label for arm in sweep.arms)]
+    return _table(f"{sweep.name}-success", "Success, %, with 95 % intervals", header, rows, words=1)
 
 
 def _rate(results: SweepResults, point: PointResult | None) -> str:
@@ -151,10 +180,11 @@ def _cells(results: SweepResults, point: PointResult) -> list[str]:
     ]
 
 
-def _arms(results: SweepResults) -> tuple[list[str], list[list[str]]]:
+def _arms(results: SweepResults) -> Table:
     header = ["arm", "policy", "set to", "recipe", "parameters", "updates x windows"]
     header += ["demonstrations per task", "s per training"]
-    return header, [_arm(results, arm) for arm in results.sweep.arms]
+    rows = [_arm(results, arm) for arm in results.sweep.arms]
+    return _table(f"{results.sweep.name}-arms", "Arms", header, rows, words=4)
 
 
 def _arm(results: SweepResults, arm: Arm) -> list[str]:
@@ -184,14 +214,10 @@ def _range(values: Sequence[int]) -> str:
 
 def _quoted(quoted: Quoted) -> list[str]:
     rows = [[str(cell) for cell in row] for row in quoted.rows]
-    parts = [f"## Quoted, not measured here: {quoted.source}", _grid(quoted.header, rows)]
+    title = f"Quoted, not measured here: {quoted.source}"
+    parts = [_shown(_table("quoted", title, quoted.header, rows, words=1, kind="quoted"))]
     return [*parts, quoted.note] if quoted.note else parts
 
 
 def _interval(interval: Interval) -> str:
     return f"[{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"
-
-
-def _grid(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

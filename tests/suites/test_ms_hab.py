@@ -106,7 +106,7 @@ def test_rendering_only_what_is_read_changes_nothing(suite):
         watcher = Watcher(card, suite.card)
         states = []
         settings = settings_for(watcher, max_steps=32, observe_every_step=every)
-        sink = lambda e, states=states: states.append(e.state_bytes())  # noqa: E731
+        sink = lambda e, *_, states=states: states.append(e.state_bytes())  # noqa: E731
         records.append(play(env, watcher, item, settings, sink))
         images.append(watcher.seen)
         steps.append(states)

@@ -11,6 +11,8 @@ import numpy as np
 from scipy.stats import fisher_exact
 
 from vla_bench.cards import PolicyCard, SuiteCard
+from vla_bench.items import digest
+from vla_bench.records import RunManifest
 from vla_bench.reports.measured import MeasuredRun
 
 NEVER_MATTERS = frozenset({"path", "description", "resources"})
@@ -36,6 +38,12 @@ class Differences:
     def comparable(self) -> bool:
         """Whether success rates on shared items may be compared."""
         return not self.refusals
+
+
+def protocol_digest(manifest: RunManifest) -> str:
+    """Runs of the same items with the same one may be compared: suite's card, engine and assets."""
+    card = manifest.suite.model_dump(mode="json", exclude=set(NEVER_MATTERS))
+    return digest([card, manifest.engine, manifest.assets])
 
 
 def differences(first: MeasuredRun, second: MeasuredRun) -> Differences:

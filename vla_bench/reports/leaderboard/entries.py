@@ -12,7 +12,7 @@ import pandas as pd
 from vla_bench.items import digest
 from vla_bench.records import RunManifest
 from vla_bench.reports import success
-from vla_bench.reports.comparable import NEVER_MATTERS
+from vla_bench.reports.comparable import protocol_digest
 from vla_bench.reports.measured import MeasuredRun, read_runs
 from vla_bench.reports.statistics.intervals import wilson
 from vla_bench.reports.tables.table import Kind
@@ -136,9 +136,8 @@ class Entry:
 
     @cached_property
     def protocol_digest(self) -> str:
-        """Runs with the same one may be compared: all that the suite's card says, engine and assets."""
-        card = self.manifest.suite.model_dump(mode="json", exclude=set(NEVER_MATTERS))
-        return digest([card, self.manifest.engine, self.manifest.assets])
+        """Runs with the same one may be compared."""
+        return protocol_digest(self.manifest)
 
 
 def read_entries(results: Path) -> Sequence[Entry]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla_bench.items import digest
-from vla_bench.reports.comparable import NEVER_MATTERS
+from vla_bench.reports.comparable import protocol_digest
 from vla_bench.reports.measured import MeasuredRun
 from vla_bench.reports.page.settings import Settings, settings_of, told_apart
 from vla_bench.reports.success import SuccessRow, mean_rate, setting, success_rows
@@ -68,9 +68,8 @@ class Entry:
 
     @cached_property
     def world(self) -> str:
-        """Digest of everything of the suite that could change a result, engine versions included."""
-        card = self.run.manifest.suite.model_dump(mode="json", exclude=set(NEVER_MATTERS))
-        return digest([card, self.run.manifest.engine])
+        """Digest of everything of the suite that could change a result, engine and assets included."""
+        return protocol_digest(self.run.manifest)
 
     @cached_property
     def recorded(self) -> frozenset[str]:

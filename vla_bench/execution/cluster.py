@@ -11,6 +11,7 @@ from typing import Any
 
 import ray
 
+from vla_bench import interrupts
 from vla_bench.cards import Resources
 from vla_bench.errors import UserError, first_line
 
@@ -41,6 +42,17 @@ def cluster(address: str | None, cpus: float) -> Iterator[None]:
     # Ray would hide GPUs from processes that reserve none, and with them a GPU's renderer.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
+        # Ray crashes at the process's end if Ctrl-C cuts its start or its end short.
+        with interrupts.held():
+            _connect(address, cpus, quiet)
+        yield
+    finally:
+        with interrupts.held():
+            ray.shutdown()
+
+
+def _connect(address: str | None, cpus: float, quiet: Mapping[str, Any]) -> None:
+    try:
         if address not in (None, "auto"):
             _knock(address)
         if address is None:
@@ -60,10 +72,6 @@ def cluster(address: str | None, cpus: float) -> Iterator[None]:
             f"no Ray cluster {where}: {first_line(error)}; see docs/cluster.md"
         ) from None
     _silence()
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 def options(resources: Resources) -> dict[str, Any]:

@@ -42,10 +42,12 @@ class Backbone(nn.Module, ABC):
     Attributes:
         width: Size d of a token.
         layers: Number L of layers whose states the context holds.
+        raw_width: Size of the vision tower's features before they are projected.
     """
 
     width: int
     layers: int
+    raw_width: int
 
     @abstractmethod
     def forward(

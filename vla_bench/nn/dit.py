@@ -23,6 +23,10 @@ class ChunkSizes:
     """Size of a token, the backbone's width."""
     layers: int
     """Blocks, the backbone's layers."""
+    views: int = 0
+    """Camera images per observation."""
+    raw_width: int = 0
+    """Size of the vision tower's features before they are projected."""
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ class TinyBackbone(Backbone):
         queries: int = 8,
     ) -> None:
         super().__init__()
-        self.width, self.layers = width, layers
+        self.width, self.layers, self.raw_width = width, layers, width
         self.views, self.image_size, self.grid = views, image_size, grid
         if views:
             self.stem = _stem(image_size // (4 * grid), width)

@@ -103,6 +103,10 @@ class ActionHead(nn.Module, ABC):
             (B, P, A), normalised units.
         """
 
+    def attention(self, context: Context) -> dict[str, Tensor]:
+        """Where the head looks: maps (B, views, rows, columns) by name; none if it cannot say."""
+        return {}
+
     def diagnose(self, context: Context, windows: Windows, noise: Tensor) -> dict[str, float]:
         """Validation figures beyond the error of the sampled chunk."""
         return {}

@@ -40,6 +40,8 @@ class ChunkModel(nn.Module):
                 chunk_length=recipe.chunk_length,
                 width=width,
                 layers=self.backbone.layers,
+                views=views,
+                raw_width=self.backbone.raw_width,
             ),
         )
         self.residual: ResidualModule | None = None

@@ -42,7 +42,7 @@ lint: setup
 	@$(BIN)/mypy --no-error-summary
 
 test: lint
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 3 --dist loadfile
 
 clean:
 	rm -rf $(VENV) results/runs/demo-*

@@ -42,7 +42,7 @@ lint: setup
 	@$(BIN)/mypy --no-error-summary
 
 test: lint
-	@$(BIN)/python -m pytest -n 3 --dist loadfile
+	@$(BIN)/python -m pytest -n 3 --dist loadgroup
 
 clean:
 	rm -rf $(VENV) results/runs/demo-*

@@ -17,6 +17,13 @@ LIBERO_ARCHIVE = Path(__file__).parents[2] / "shared" / "data" / "libero-assets.
 """Development assets beside the checkout: LIBERO's geometry with plain textures here and there."""
 
 
+def pytest_collection_modifyitems(items):
+    """A pytest worker takes whole files, and one of them all of Ray's: two clusters would only wait."""
+    for item in items:
+        of_ray = item.path.parent.name == "execution"
+        item.add_marker(pytest.mark.xdist_group("ray" if of_ray else str(item.path)))
+
+
 @pytest.fixture(autouse=True)
 def _toy_on_the_search_path(monkeypatch):
     monkeypatch.setenv("VLA_BENCH_PATH", str(TOY))

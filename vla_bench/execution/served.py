@@ -24,8 +24,8 @@ from vla_bench.policies.base import ActionChunks, Observation, Policy
 from vla_bench.records import RunManifest
 
 T = TypeVar("T")
-PATIENCE_S = 1.0
-"""A worker that waits for its server shows this often that it is alive."""
+PATIENCE_S = 0.2
+"""A worker that waits for its server shows this often that it is alive: well within any timeout."""
 START_S = 600.0
 """Longest time for a server to be started anew: its node may have to be found, its weights loaded."""
 RESTART_S = 5.0

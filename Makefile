@@ -16,6 +16,8 @@ $(VENV)/installed: pyproject.toml .ci/system-packages
 	@PYTHON=$(PYTHON) sh .ci/system-packages
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[ms-hab,libero,learning,ray,full-size,dev,parity]'
+	@# hf-libero's robomimic, which nothing here imports, brings a torchvision; one for another build of torch breaks transformers.
+	@$(BIN)/python -c 'import torchvision' 2>/dev/null || $(BIN)/python -m pip uninstall -qq -y torchvision
 	@touch $@
 
 demo: setup  ## the main job on the embedded mini world: a success table and a film

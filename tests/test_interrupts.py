@@ -1,9 +1,10 @@
 import signal
+import subprocess
 import threading
 
 import pytest
 
-from vla_bench.interrupts import deferred, held
+from vla_bench.interrupts import deferred, held, out_of_reach
 
 
 @pytest.fixture(autouse=True)
@@ -51,3 +52,13 @@ def test_a_thread_other_than_the_main_one_holds_nothing():
     thread.start()
     thread.join()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_process_out_of_reach_outlives_ctrl_c():
+    with out_of_reach():
+        child = subprocess.Popen(["sleep", "60"])
+    child.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        child.wait(0.3)
+    child.kill()
+    assert child.wait() == -signal.SIGKILL

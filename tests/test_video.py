@@ -226,7 +226,9 @@ def test_a_picture_does_not_wait_for_the_encoder(tmp_path, ffmpeg):
 
 
 def test_ctrl_c_is_not_for_the_encoder(tmp_path, ffmpeg):
-    ffmpeg(f'sleep 0.3; exec {get_ffmpeg_exe()} "$@"')
+    late = "import os, sys, time; time.sleep(0.3); os.execv(sys.argv[1], sys.argv[1:])"
+    # No `sleep` of the shell's: after it, the shell takes signals that its parent blocked.
+    ffmpeg(f'exec {sys.executable} -c "{late}" {get_ffmpeg_exe()} "$@"')
     command = ["run", "--policy", "walker", "--suite", "line", "--trials", "1", "--video", "all"]
     process = subprocess.Popen(
         [sys.executable, "-m", "vla_bench", *command, "--out", tmp_path / "run"],

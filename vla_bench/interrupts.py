@@ -48,3 +48,13 @@ def held() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
         for number in waiting:
             signal.raise_signal(number)
+
+
+@contextmanager
+def out_of_reach() -> Iterator[None]:
+    """Keeps Ctrl-C from processes that are started within, from their first moment on."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -9,7 +9,7 @@ MS_HAB = {"policy": "l1", "suite": "ms-hab-mini", "tasks": ["close-drawer", "pic
 LIBERO = {
     "policy": "l1",
     "suite": "libero-object",
-    "tasks": [f"pick-up-the-{thing}-and-place-it-in-the-basket" for thing in ("butter", "milk")],
+    "tasks": ["pick-up-the-butter-and-place-it-in-the-basket"],
 }
 
 
@@ -46,6 +46,6 @@ def test_ms_hab(tmp_path, cluster):
 
 def test_libero(tmp_path, cluster, libero_assets):
     inline, *others = map(outcomes, runs(tmp_path, LIBERO, cluster))
-    assert len(inline) == 4
+    assert len(inline) == 2
     for other in others:
         assert differences(inline, other) == {}

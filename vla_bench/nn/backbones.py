@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Annotated, Literal, Self
 
 from pydantic import (
@@ -13,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from vla_bench.errors import UserError
+from vla_bench.errors import UserError, first_line
 from vla_bench.nn.backbone import Backbone
 from vla_bench.nn.tiny import TinyBackbone
 
@@ -91,8 +92,21 @@ def make_backbone(
     # transformers takes seconds to import and is an extra.
     try:
         from vla_bench.nn.prismatic import PrismaticBackbone
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"{config.name} needs the module {error.name!r}; run `pip install 'vla-bench[full-size]'`"
-        ) from None
+    except ImportError as error:
+        raise UserError(f"{config.name} {_lack(error)}") from None
     return PrismaticBackbone(views=views, state_size=state_size, weights=weights, **settings)
+
+
+def _lack(error: ImportError) -> str:
+    """What keeps transformers from being imported, and what mends it."""
+    # It imports any torchvision that is there, and does not say so when that one is broken.
+    try:
+        importlib.import_module("torchvision")
+    except ModuleNotFoundError:
+        return f"needs the module {error.name!r}; run `pip install 'vla-bench[full-size]'`"
+    except Exception as cause:
+        return (
+            f"cannot use transformers, because the torchvision here does not fit torch "
+            f"({first_line(cause)}); nothing here reads it: run `pip uninstall torchvision`"
+        )
+    return f"cannot be imported: {first_line(error)}"

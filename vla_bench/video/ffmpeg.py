@@ -16,6 +16,7 @@ import numpy as np
 from imageio_ffmpeg import get_ffmpeg_exe
 from numpy.typing import NDArray
 
+from vla_bench import interrupts
 from vla_bench.errors import UserError
 
 # One thread: the bytes of a film do not depend on the number of cores.
@@ -66,14 +67,16 @@ class Encoder:
         frames = ("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}")
         # A file, not a pipe that nobody reads.
         self._words = tempfile.TemporaryFile()  # noqa: SIM115  closed at the end
-        self._process = subprocess.Popen(
-            command(*frames, "-r", str(fps), "-i", "-", *H264, str(path)),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=self._words,
-            # Ctrl-C in a terminal is for the run, which finishes its episodes.
-            process_group=0,
-        )
+        # Ctrl-C in a terminal is for the run, which finishes its episodes: ffmpeg gets a process group of
+        # its own, and no signal before it has one.
+        with interrupts.out_of_reach():
+            self._process = subprocess.Popen(
+                command(*frames, "-r", str(fps), "-i", "-", *H264, str(path)),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=self._words,
+                process_group=0,
+            )
         assert self._process.stdin is not None
         self._pipe = self._process.stdin
 

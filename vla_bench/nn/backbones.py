@@ -99,11 +99,11 @@ def make_backbone(
 
 def _lack(error: ImportError) -> str:
     """What keeps transformers from being imported, and what mends it."""
+    if error.name is not None:
+        return f"needs the module {error.name!r}; run `pip install 'vla-bench[full-size]'`"
     # It imports any torchvision that is there, and does not say so when that one is broken.
     try:
         importlib.import_module("torchvision")
-    except ModuleNotFoundError:
-        return f"needs the module {error.name!r}; run `pip install 'vla-bench[full-size]'`"
     except Exception as cause:
         return (
             f"cannot use transformers, because the torchvision here does not fit torch "

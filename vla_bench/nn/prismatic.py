@@ -78,6 +78,7 @@ class PrismaticBackbone(Backbone):
         sizes = sizes or PrismaticSizes()
         self.sizes, self.views = sizes, views
         self.width, self.layers = sizes.width, sizes.layers
+        self.raw_width = sizes.dino.width + sizes.siglip.width
         self.tokenize = (
             published_tokenizer() if pretrained else stand_in_tokenizer(sizes.vocabulary)
         )
@@ -134,8 +135,7 @@ class PrismaticBackbone(Backbone):
     def _see(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Features of the towers (B, Nv, their width) and visual tokens (B, Nv, d)."""
         if not self.views:
-            width = self.sizes.dino.width + self.sizes.siglip.width
-            raw = self.queries.new_zeros(len(images), 0, width)
+            raw = self.queries.new_zeros(len(images), 0, self.raw_width)
             return raw, raw[..., : self.width]
         raw = self.towers(images.flatten(0, 1)).unflatten(0, (-1, self.views)).flatten(1, 2)
         return raw, self.projector(raw)

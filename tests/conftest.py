@@ -17,8 +17,13 @@ LIBERO_ARCHIVE = Path(__file__).parents[2] / "shared" / "data" / "libero-assets.
 """Development assets beside the checkout: LIBERO's geometry with plain textures here and there."""
 
 
-def pytest_collection_modifyitems(items):
-    """A pytest worker takes whole files, and one of them all of Ray's: two clusters would only wait."""
+def pytest_collection_modifyitems(config, items):
+    """Long tests are only played where they are asked for.
+
+    A pytest worker takes whole files, and one of them all of Ray's: two clusters would only wait.
+    """
+    if "long" not in config.option.markexpr:
+        items[:] = [item for item in items if item.get_closest_marker("long") is None]
     for item in items:
         of_ray = item.path.parent.name == "execution"
         item.add_marker(pytest.mark.xdist_group("ray" if of_ray else str(item.path)))

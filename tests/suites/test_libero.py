@@ -101,7 +101,17 @@ def both(suite):
         environment.close()
 
 
-@pytest.mark.parametrize("number", range(len(CARD.tasks)))
+SAMPLED = range(0, len(CARD.tasks), 3)
+"""Tasks of every suite that each run of the tests plays; `pytest -m long` plays the others."""
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        n if n in SAMPLED else pytest.param(n, marks=pytest.mark.long)
+        for n in range(len(CARD.tasks))
+    ],
+)
 def test_savings_change_no_bit_of_what_libero_computes(suite, both, number):
     task = list(CARD.tasks)[number]
     actions = np.random.default_rng(number).uniform(-1, 1, (20, 7)).astype(np.float32)

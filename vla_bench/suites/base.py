@@ -18,11 +18,20 @@ from vla_bench.items import CLEAN, InitialState, WorkItem, make_items
 from vla_bench.perturbations.changes import Change
 
 if TYPE_CHECKING:
+    from vla_bench.suites.viewpoint import Viewpoint
     from vla_bench.suites.wave import WaveEnv
 
 Arrays = dict[str, NDArray[Any]]
 RawObservation = dict[str, Arrays]
 """`images`: name -> uint8 (H, W, 3); `state` and `privileged`: name -> float32 (n,)."""
+
+
+def no_cameras(environment: str) -> str:
+    """What to say of an environment that does not know where its cameras stand."""
+    return (
+        f"{environment} does not tell where its cameras stand; use a suite that does: micro, "
+        "ms-hab-mini, ms-hab or libero"
+    )
 
 
 class SuiteEnv(gymnasium.Env[RawObservation, NDArray[np.float32]], ABC):
@@ -95,6 +104,35 @@ class SuiteEnv(gymnasium.Env[RawObservation, NDArray[np.float32]], ABC):
         The last ones of an episode go into its record, those that are finite.
         """
         return {}
+
+    def viewpoints(self) -> Mapping[str, Viewpoint]:
+        """How each observed camera sees the world that the last `observe` would have shown.
+
+        Reading them changes nothing. They are those of the images that a policy is given, flips included.
+
+        Raises:
+            UserError: The suite does not know.
+        """
+        raise UserError(no_cameras(type(self).__name__))
+
+    def gripper_position(self) -> NDArray[np.float64]:
+        """The point between the fingertips as `viewpoints` see it: (3,), world frame (m).
+
+        Raises:
+            UserError: The suite does not know.
+        """
+        raise UserError(no_cameras(type(self).__name__))
+
+    def relevant(self, camera: str) -> NDArray[np.bool_]:
+        """Which pixels show the objects that the task is about, as the simulator knows: (H, W).
+
+        Args:
+            camera: An observed camera; the mask is that of its image, flips included.
+
+        Raises:
+            UserError: The suite does not know.
+        """
+        raise UserError(no_cameras(type(self).__name__))
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

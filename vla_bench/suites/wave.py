@@ -10,9 +10,11 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from vla_bench.errors import UserError
 from vla_bench.items import WorkItem
 from vla_bench.perturbations.changes import Change
-from vla_bench.suites.base import RawObservation, SuiteEnv
+from vla_bench.suites.base import RawObservation, SuiteEnv, no_cameras
+from vla_bench.suites.viewpoint import Viewpoint
 
 
 class WaveEnv(ABC):
@@ -75,6 +77,18 @@ class WaveEnv(ABC):
         """Measures of a lane as it stands; see `SuiteEnv.status`."""
         return {}
 
+    def viewpoints(self, lane: int) -> Mapping[str, Viewpoint]:
+        """How the cameras see a lane; see `SuiteEnv.viewpoints`."""
+        raise UserError(no_cameras(type(self).__name__))
+
+    def gripper_position(self, lane: int) -> NDArray[np.float64]:
+        """The point between a lane's fingertips; see `SuiteEnv.gripper_position`."""
+        raise UserError(no_cameras(type(self).__name__))
+
+    def relevant(self, lane: int, camera: str) -> NDArray[np.bool_]:
+        """Pixels of what a lane's task is about; see `SuiteEnv.relevant`."""
+        raise UserError(no_cameras(type(self).__name__))
+
     def render(self, lane: int) -> NDArray[np.uint8]:
         """A lane as a spectator sees it, uint8 (H, W, 3)."""
         raise NotImplementedError
@@ -128,6 +142,18 @@ class LaneEnv(SuiteEnv):
     def status(self) -> Mapping[str, bool | float]:
         """Measures of the lane as it stands."""
         return self.wave.status(self.lane)
+
+    def viewpoints(self) -> Mapping[str, Viewpoint]:
+        """How the cameras see the lane."""
+        return self.wave.viewpoints(self.lane)
+
+    def gripper_position(self) -> NDArray[np.float64]:
+        """The point between the lane's fingertips."""
+        return self.wave.gripper_position(self.lane)
+
+    def relevant(self, camera: str) -> NDArray[np.bool_]:
+        """Pixels of what the lane's task is about."""
+        return self.wave.relevant(self.lane, camera)
 
     def render(self) -> Any:  # noqa: ANN401  gymnasium declares it so
         """The lane as a spectator sees it, uint8 (H, W, 3)."""

@@ -15,6 +15,9 @@ from torch import Tensor, nn
 from vla_bench.errors import UserError
 from vla_bench.nn.backbone import Context
 
+PLACES = ("task", "end")
+"""The two points of `Windows.places`: the next gripper event, and the gripper now."""
+
 
 class Settings(BaseModel):
     """A head's settings: what it is built with, or how it samples. Unknown keys are refused."""
@@ -58,15 +61,25 @@ class Windows:
         chunks: (B, P, A), the demonstrated actions; padded at an episode's end.
         valid: bool (B, P), False where padded.
         weights: (A,) or (1,), what an error of each action entry counts.
+        places: float32 (B, 2, views, 2), where two points of the world are in each of the images: where
+            the gripper will next open or close (`PLACES[0]`), and where it is now. Column and row as
+            fractions of the image's width and height; NaN where unknown, behind the camera or out of
+            the frame. None if the demonstrations tell no viewpoints.
     """
 
     chunks: Tensor
     valid: Tensor
     weights: Tensor = field(default_factory=lambda: torch.ones(1))
+    places: Tensor | None = None
 
     def to(self, device: torch.device) -> Windows:
         """The same windows on a device."""
-        return Windows(self.chunks.to(device), self.valid.to(device), self.weights.to(device))
+        return Windows(
+            self.chunks.to(device),
+            self.valid.to(device),
+            self.weights.to(device),
+            None if self.places is None else self.places.to(device),
+        )
 
     def mean(self, errors: Tensor) -> Tensor:
         """Weighted mean of (B, P, A) errors over what is not padding."""

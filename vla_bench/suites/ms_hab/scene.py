@@ -143,9 +143,9 @@ class FetchWorld(BaseEnv):  # type: ignore[misc]
         self._step_action(actions)
         self._elapsed_steps += 1
 
-    def camera(self, sensor: str) -> RenderCameraComponent:
-        """A sensor's camera."""
-        return self._sensors[sensor].camera._render_cameras[0]
+    def camera(self, sensor: str, lane: int = 0) -> RenderCameraComponent:
+        """A sensor's camera in a lane."""
+        return self._sensors[sensor].camera._render_cameras[lane]
 
     def backdrop(self) -> list[sapien.Entity]:
         """Floor and walls, and the furniture that does not move."""
@@ -161,3 +161,11 @@ class FetchWorld(BaseEnv):  # type: ignore[misc]
         """Sensor name -> uint8 (lanes, H, W, 3)."""
         data = self._get_obs_sensor_data()
         return {name: entry["rgb"].cpu().numpy() for name, entry in data.items()}
+
+    def render_numbers(self, sensor: str) -> NDArray[np.int16]:
+        """By pixel the number that an entity has in its scene (`per_scene_id`): (lanes, H, W)."""
+        self.scene.update_render(update_sensors=True, update_human_render_cameras=False)
+        self._sensors[sensor].capture()
+        data = self._sensors[sensor].get_obs(rgb=False, depth=False, position=False)
+        numbers: NDArray[np.int16] = data["segmentation"][..., 0].cpu().numpy()
+        return numbers

@@ -18,7 +18,9 @@ from vla_bench.suites.ms_hab.dataset import Dataset, Plan, Spawn
 from vla_bench.suites.ms_hab.lane import Lane
 from vla_bench.suites.ms_hab.physics import reader_of
 from vla_bench.suites.ms_hab.scene import FetchWorld, Physics
+from vla_bench.suites.ms_hab.views import viewpoint
 from vla_bench.suites.spaces import observation_space
+from vla_bench.suites.viewpoint import Viewpoint
 from vla_bench.suites.wave import WaveEnv
 
 SENSORS = {"head": "fetch_head", "wrist": "fetch_hand"}
@@ -132,6 +134,23 @@ class MsHabWave(WaveEnv):
             }
             for lane in self.lanes
         ]
+
+    def viewpoints(self, lane: int) -> Mapping[str, Viewpoint]:
+        """Those of the observed cameras, which are mounted on links of the robot."""
+        return {
+            name: viewpoint(self.world.camera(sensor, lane), self._reader)
+            for name, sensor in SENSORS.items()
+            if sensor in self.cameras
+        }
+
+    def gripper_position(self, lane: int) -> NDArray[np.float64]:
+        """The origin of the gripper's link, between the fingers."""
+        return self._reader.pose(self.lanes[lane].tcp).p.astype(np.float64)
+
+    def relevant(self, lane: int, camera: str) -> NDArray[np.bool_]:
+        """The object; when a door or a drawer is the task, its part with the handle."""
+        numbers = self.world.render_numbers(SENSORS[camera])[lane]
+        return numbers == self.lanes[lane].held.entity.per_scene_id
 
     def state_bytes(self, lane: int) -> bytes:
         """Joints of every articulation of the lane and the motion of every body."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+
+PHRASES = ("gripper",)
+"""What a context describes besides the instruction, for heads that look for it in the images."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,16 @@ class Context:
     """Views, rows and columns of the visual tokens; their order is view, row, column."""
     attention: tuple[Tensor, ...] = ()
     """L tensors (B, heads, action queries, visual tokens), if asked for."""
+    raw_grid: tuple[int, int, int] = (0, 0, 0)
+    """Views, rows and columns of `raw_vision`; those of `grid` if left out."""
+    text: Tensor = field(default_factory=lambda: torch.empty(0))
+    """(B, text width): the instruction in one vector; equal instructions have equal ones."""
+    phrases: Mapping[str, Tensor] = field(default_factory=dict)
+    """Each of `PHRASES` in one vector (text width,)."""
+
+    def __post_init__(self) -> None:
+        if not any(self.raw_grid):
+            object.__setattr__(self, "raw_grid", self.grid)
 
     def pooled(self) -> Tensor:
         """Mean of the last action-query states beside the state token, (B, 2 d)."""
@@ -65,11 +78,13 @@ class Backbone(nn.Module, ABC):
         width: Size d of a token.
         layers: Number L of layers whose states the context holds.
         raw_width: Size of the vision tower's features before they are projected.
+        text_width: Size of the vector that describes a text.
     """
 
     width: int
     layers: int
     raw_width: int
+    text_width: int
 
     @abstractmethod
     def forward(
@@ -89,3 +104,14 @@ class Backbone(nn.Module, ABC):
             need_attention: Whether the context holds the attention from action queries to vision.
             masked: Visual tokens to zero at a layer.
         """
+
+    @abstractmethod
+    def describe(self, texts: Sequence[str]) -> Tensor:
+        """Each text in one vector, whatever the other texts are: (texts, text width)."""
+
+    def described(self, instructions: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
+        """What `Context.text` and `Context.phrases` hold; equal instructions are described once."""
+        texts = list(dict.fromkeys([*instructions, *PHRASES]))
+        vectors = self.describe(texts)
+        rows = torch.tensor([texts.index(text) for text in instructions], device=vectors.device)
+        return vectors[rows], {phrase: vectors[texts.index(phrase)] for phrase in PHRASES}

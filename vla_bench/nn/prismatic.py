@@ -78,7 +78,7 @@ class PrismaticBackbone(Backbone):
         sizes = sizes or PrismaticSizes()
         self.sizes, self.views = sizes, views
         self.width, self.layers = sizes.width, sizes.layers
-        self.raw_width = sizes.dino.width + sizes.siglip.width
+        self.raw_width, self.text_width = sizes.dino.width + sizes.siglip.width, sizes.width
         self.tokenize = (
             published_tokenizer() if pretrained else stand_in_tokenizer(sizes.vocabulary)
         )
@@ -126,6 +126,7 @@ class PrismaticBackbone(Backbone):
         last = 1 + vision.shape[1]
         rows = slots[:, :, None].expand(-1, -1, self.width)
         side = self.sizes.image_size // self.sizes.patch
+        text, phrases = self.described(instructions)
         return Context(
             vision=tuple(state[:, 1:last] for state in out.hidden_states),
             queries=tuple(state.gather(1, rows) for state in out.hidden_states),
@@ -133,7 +134,18 @@ class PrismaticBackbone(Backbone):
             raw_vision=raw,
             grid=(self.views, side, side),
             attention=tuple(_rows(a[..., 1:last], slots) for a in out.attentions or ()),
+            text=text,
+            phrases=phrases,
         )
+
+    def describe(self, texts: Sequence[str]) -> Tensor:
+        """The mean of the embedded tokens; see `Backbone.describe`."""
+        rows = [self.tokenize(text.strip().lower() or "none") for text in texts]
+        device = self.queries.device
+        means = [
+            self.language.embed_tokens(torch.tensor(row, device=device)).mean(0) for row in rows
+        ]
+        return torch.stack(means)
 
     def _see(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Features of the towers (B, Nv, their width) and visual tokens (B, Nv, d)."""

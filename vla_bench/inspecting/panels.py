@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 from matplotlib import patheffects
@@ -12,7 +11,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from vla_bench.errors import UserError
 from vla_bench.inspecting.playing import Point
 from vla_bench.items import WorkItem
 from vla_bench.records import EpisodeRecord
@@ -21,7 +19,6 @@ from vla_bench.suites.viewpoint import Viewpoint
 Image = NDArray[np.uint8]
 PANEL_IN = 1.9
 """Side of an image in a figure."""
-DPI = 160
 OUTLINE, GRIPPER, ANCHOR = "#39ff88", "#00b7ff", "#ff2bd6"
 """Colours that neither simulators nor colour maps are full of."""
 EDGE = [patheffects.withStroke(linewidth=2.5, foreground="black")]
@@ -96,19 +93,3 @@ def panels(rows: int, columns: int, title: str, legend_in: float = 0.35) -> tupl
     axes = figure.subplots(rows, columns, squeeze=False)
     figure.suptitle(title, fontsize=9)
     return figure, axes
-
-
-def write_figure(figure: Figure, path: Path) -> Path:
-    """Writes a figure as PNG.
-
-    Raises:
-        UserError: The file cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=DPI)
-    except OSError as error:
-        raise UserError(
-            f"cannot write {path} ({error.strerror}); give a writable folder with --out"
-        ) from None
-    return path

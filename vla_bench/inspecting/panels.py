@@ -17,6 +17,8 @@ from vla_bench.records import EpisodeRecord
 from vla_bench.suites.viewpoint import Viewpoint
 
 Image = NDArray[np.uint8]
+Axeses = NDArray[np.object_]
+"""(rows, columns) of axes."""
 PANEL_IN = 1.9
 """Side of an image in a figure."""
 OUTLINE, GRIPPER, ANCHOR = "#39ff88", "#00b7ff", "#ff2bd6"
@@ -86,7 +88,7 @@ def heading(what: str, policy: str, item: WorkItem, record: EpisodeRecord) -> st
     )
 
 
-def panels(rows: int, columns: int, title: str, legend_in: float = 0.35) -> tuple[Figure, NDArray]:
+def panels(rows: int, columns: int, title: str, legend_in: float = 0.35) -> tuple[Figure, Axeses]:
     """A figure of images in rows and columns, with room for its title and legend."""
     width = max(PANEL_IN * columns + 0.9, 5.2)
     figure = Figure(figsize=(width, PANEL_IN * rows + 0.75 + legend_in), layout="constrained")

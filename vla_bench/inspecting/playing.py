@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -48,7 +49,7 @@ class Look:
     def of(cls, env: SuiteEnv, step: int, cameras: Sequence[str]) -> Look:
         """Looks at an environment."""
         viewpoints = known(env.viewpoints) or {}
-        masks = {camera: known(lambda camera=camera: env.relevant(camera)) for camera in cameras}
+        masks = {camera: known(partial(env.relevant, camera)) for camera in cameras}
         return cls(
             step,
             {camera: viewpoints[camera] for camera in cameras if camera in viewpoints},

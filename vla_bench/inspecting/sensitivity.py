@@ -106,7 +106,7 @@ def study(stage: Stage, records: Sequence[EpisodeRecord], steps: Sequence[int]) 
     if not diagnostics.layers:
         name = stage.policy.card.name
         raise UserError(f"{name} has no visual tokens; choose a run of a learned policy that sees")
-    episodes, differences = [], []
+    episodes, differences = [], list[str]()
     for recorded in records:
         played = _played(stage, recorded, steps, diagnostics)
         episodes.append((recorded, played.moments))
@@ -143,10 +143,9 @@ def trial(diagnostics: Diagnostics, look: Look, observation: Observation) -> Tri
     if not 0 < relevant.sum() <= len(others):
         return None
     draw = observation.item.generator(f"control tokens at step {look.step}")
-    controls = np.zeros((CONTROLS, views * rows * columns), bool)
+    controls = np.zeros((CONTROLS, views, rows, columns), bool)
     for control in controls:
-        control[draw.choice(others, int(relevant.sum()), replace=False)] = True
-    controls = controls.reshape(CONTROLS, views, rows, columns)
+        control.flat[draw.choice(others, int(relevant.sum()), replace=False)] = True
     tokens = np.stack([np.zeros_like(relevant), relevant, *controls])
     changes = np.array(
         [

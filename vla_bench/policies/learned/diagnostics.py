@@ -80,7 +80,7 @@ def backbone_maps(context: Context) -> dict[str, Tensor]:
     if not context.attention:
         return {}
     mean = context.attention[-1].mean((1, 2))
-    return {BACKBONE_MAP: mean.unflatten(1, context.grid)}
+    return {BACKBONE_MAP: mean.reshape(-1, *context.grid)}
 
 
 def _array(values: Tensor) -> Floats:

@@ -160,3 +160,37 @@ def test_micro_shifts_its_viewpoint_with_its_camera():
     env.perturb(CameraShift("head", np.array([0.2, 0, 0]), np.array([0, 0, 0.1])))
     after = env.viewpoints()["head"].project(env.gripper_position())
     assert np.linalg.norm(after - before) > 2
+
+
+@pytest.fixture(scope="module")
+def fetch():
+    """A Fetch in an apartment, with its robot made invisible: it would hide the markers."""
+    sapien = pytest.importorskip("sapien")
+    env = begun("ms-hab-mini", "place-bowl")
+    env.observe()
+    for link in env.wave.lanes[0].robot.links:
+        body = link.entity.find_component_by_type(sapien.render.RenderBodyComponent)
+        if body is not None:
+            body.visibility = 0
+    yield env
+    env.close()
+
+
+@pytest.mark.parametrize("camera", ["head", "wrist"])
+def test_ms_hab(fetch, camera):
+    import sapien
+
+    from vla_bench.suites.ms_hab.wave import SENSORS
+
+    world, drawn = fetch.wave.world, {}
+    red = sapien.render.RenderMaterial(base_color=[1, 0, 0, 1])
+    for point in fetch.gripper_position() + AROUND:
+        body, marker = sapien.render.RenderBodyComponent(), sapien.Entity()
+        body.attach(sapien.render.RenderShapeSphere(0.012, red))
+        marker.add_component(body)
+        marker.set_pose(sapien.Pose(point))
+        world.scene.sub_scenes[0].add_entity(marker)
+        numbers = world.render_numbers(SENSORS[camera])[0]
+        drawn[tuple(point)] = centre(numbers == marker.per_scene_id)
+        world.scene.sub_scenes[0].remove_entity(marker)
+    check(fetch.viewpoints()[camera], seen_only(drawn))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from vla_bench.nn.tiny import TinyBackbone
 from vla_bench.policies.learned.head import Windows
 from vla_bench.policies.learned.heads import make_head
 from vla_bench.policies.learned.recipe import load_recipe
+from vla_bench.suites.viewpoint import Viewpoint
 
 POLICIES = ["anchorvla", "diffusion", "diffusion-x0", "l1", "act"]
 TASKS = ("detour", "either")
@@ -81,6 +83,20 @@ def demonstrations(recipe, count=4, steps=9, seed=0, suite="micro", action_size=
             )
         )
     return made
+
+
+def located(demonstration, events=None):
+    """The episode with a gripper that moves to the right, one pixel a step, from pixel (0, 3)."""
+    steps, rows = len(demonstration.actions), len(demonstration.image_steps)
+    gripper = np.stack([np.arange(steps), np.zeros(steps), np.ones(steps)], axis=1)
+    pixels = np.array([(1.0, 0, 0), (0, 1, 3), (0, 0, 1)])
+    view = Viewpoint(pixels[None].repeat(rows, 0), np.eye(4)[None].repeat(rows, 0), 8, 8)
+    return replace(
+        demonstration,
+        gripper=gripper.astype(np.float32),
+        events=np.array([steps // 2] if events is None else events, np.int64),
+        views=dict.fromkeys(demonstration.images, view),
+    )
 
 
 def checkpoint(out, policy="anchorvla", **changes):

@@ -35,7 +35,7 @@ def test_shipped_recipes_fit_their_suite_and_policy(name):
 def test_shipped_recipes_make_a_model(name):
     loaded = load_recipe(name)
     if loaded.backbone.name == "tiny":
-        assert ChunkModel(loaded, 5).residual is not None
+        assert (ChunkModel(loaded, 5).residual is None) == (loaded.residual is None)
     else:
         assert FULL_SIZE_WIDTH % loaded.head.heads == 0
 
@@ -51,6 +51,12 @@ def test_overrides():
     assert load_recipe("anchorvla-micro", {}).digest == plain.digest
     same = load_recipe("anchorvla-micro", {"head.anchors": "20"})
     assert same.digest == plain.digest
+
+
+def test_a_recipe_can_do_without_its_bases_residual_module():
+    loaded = load_recipe("l1-micro", {"residual": "false"})
+    assert loaded.residual is None
+    assert ChunkModel(loaded, 5).residual is None
 
 
 @pytest.mark.parametrize(

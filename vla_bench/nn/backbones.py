@@ -31,8 +31,8 @@ class TinyConfig(BaseModel):
     """Visual tokens per side of an image."""
     width: PositiveInt = 96
     """Size of a token."""
-    layers: PositiveInt = 3
-    """Transformer layers."""
+    layers: NonNegativeInt = 3
+    """Transformer layers; 0 for a head that does without, such as PosA-VLA's."""
     heads: PositiveInt = 4
     """Attention heads."""
     queries: PositiveInt = 8
@@ -67,12 +67,26 @@ class PrismaticConfig(BaseModel):
     """Whether to start from the published weights and tokenizer; else random weights and bytes."""
 
 
-BackboneConfig = Annotated[TinyConfig | PrismaticConfig, Field(discriminator="name")]
+class ClipDinoConfig(BaseModel):
+    """Settings of `ClipDinoBackbone`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    name: Literal["clip-b16-dinov2-b"] = "clip-b16-dinov2-b"
+    train_vision: bool = False
+    """Whether the image towers are trained. Not in the paper's digest; frozen, they cost no memory for
+    gradients and keep the space that CLIP shares with texts."""
+    pretrained: bool = True
+    """Whether to start from the published weights and tokenizer; else random weights and hashed words."""
+
+
+AnyBackbone = TinyConfig | PrismaticConfig | ClipDinoConfig
+BackboneConfig = Annotated[AnyBackbone, Field(discriminator="name")]
 """Settings of any backbone, told apart by `name`."""
 
 
 def make_backbone(
-    config: TinyConfig | PrismaticConfig, *, views: int, state_size: int, weights: bool = True
+    config: AnyBackbone, *, views: int, state_size: int, weights: bool = True
 ) -> Backbone:
     """The backbone that a config declares.
 
@@ -91,10 +105,12 @@ def make_backbone(
         return TinyBackbone(views=views, state_size=state_size, **settings)
     # transformers takes seconds to import and is an extra.
     try:
+        from vla_bench.nn.clip_dino import ClipDinoBackbone
         from vla_bench.nn.prismatic import PrismaticBackbone
     except ImportError as error:
         raise UserError(f"{config.name} {_lack(error)}") from None
-    return PrismaticBackbone(views=views, state_size=state_size, weights=weights, **settings)
+    kind = PrismaticBackbone if isinstance(config, PrismaticConfig) else ClipDinoBackbone
+    return kind(views=views, state_size=state_size, weights=weights, **settings)
 
 
 def _lack(error: ImportError) -> str:

@@ -27,6 +27,14 @@ SAMPLING: dict[str, type[Settings]] = {
 }
 """Sampling settings by kind of head."""
 
+HEADS: dict[type[Settings], type[ActionHead]] = {
+    AnchoredConfig: AnchoredHead,
+    DiffusionConfig: DiffusionHead,
+    L1Config: L1Head,
+    ActConfig: ActHead,
+}
+"""Heads by what they are built with."""
+
 
 def make_head(config: AnyHead, sizes: ChunkSizes) -> ActionHead:
     """The head that a config declares.
@@ -39,10 +47,4 @@ def make_head(config: AnyHead, sizes: ChunkSizes) -> ActionHead:
             f"head.heads={config.heads}: expected a divisor of the backbone's width {sizes.width}; "
             f"use --set head.heads={math.gcd(config.heads, sizes.width)}"
         )
-    if isinstance(config, AnchoredConfig):
-        return AnchoredHead(config, sizes)
-    if isinstance(config, DiffusionConfig):
-        return DiffusionHead(config, sizes)
-    if isinstance(config, L1Config):
-        return L1Head(config, sizes)
-    return ActHead(config, sizes)
+    return HEADS[type(config)](config, sizes)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import nn
 
 from vla_bench.errors import UserError
-from vla_bench.policies.anchorvla.quoted import Comparison, Ours, compare
+from vla_bench.policies.anchorvla import quoted as anchorvla
 from vla_bench.policies.learned.policy import choose_device, sampling_of
+from vla_bench.policies.learned.quoted import Comparison, Counted
 from vla_bench.policies.learned.subject import ProfileSpec, Queries, Subject, find_subject
 from vla_bench.profiling import (
     Figures,
@@ -21,6 +22,11 @@ from vla_bench.profiling import (
     count_flops,
     measure_time,
 )
+
+COMPARED: Mapping[str, Callable[[Counted], list[Comparison]]] = {
+    "anchorvla": anchorvla.compare,
+}
+"""Policy -> what sets its paper's figures beside those of the full size."""
 
 
 class Profile(Figures):
@@ -133,16 +139,6 @@ def _quoted(
     subject: Subject, parameters: Mapping[str, Parameters], flops: Flops
 ) -> list[Comparison]:
     recipe = subject.recipe
-    if recipe.policy != "anchorvla" or recipe.backbone.name == "tiny":
+    if recipe.policy not in COMPARED or recipe.backbone.name == "tiny":
         return []
-    return compare(
-        Ours(
-            total=parameters["model"].total,
-            towers=parameters["backbone.towers"].total,
-            language=parameters["backbone.language"].total,
-            residual=parameters["residual"].total if "residual" in parameters else 0,
-            query=flops.query,
-            correction=flops.residual,
-            chunk_length=recipe.chunk_length,
-        )
-    )
+    return COMPARED[recipe.policy](Counted(parameters, flops, recipe.chunk_length))

@@ -12,6 +12,7 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    field_validator,
     model_validator,
 )
 
@@ -128,11 +129,16 @@ class Recipe(Named):
     head: HeadConfig
     """What plans chunks."""
     residual: ResidualConfig | None = None
-    """The residual correction module; none if left out."""
+    """The residual correction module; none if left out, or `false`, which a base's table gives way to."""
     data: DataConfig = DataConfig()
     """Demonstrations."""
     training: TrainingConfig = TrainingConfig()
     """Training."""
+
+    @field_validator("residual", mode="before")
+    @classmethod
+    def _none(cls, residual: object) -> object:
+        return None if residual is False else residual
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:

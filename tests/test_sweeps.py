@@ -255,6 +255,50 @@ def test_a_report_is_made_again_without_the_runs(vla_bench, tmp_path):
     assert not (tmp_path / "results/runs").exists()
 
 
+def test_variants_and_steps_to_success_reach_the_report(vla_bench, tmp_path):
+    (tmp_path / "ways.toml").write_text(
+        """
+        description = "two ways to walk"
+        suite = "line"
+        episodes = 5
+        trials = 1
+        option = "variant"
+        axis = "way"
+        panels = ["success", "steps_to_success"]
+
+        [variants.prompt]
+        skill = 1.0
+
+        [variants.late]
+        skill = 0.8
+        delay = 2
+
+        [[arms]]
+        label = "Walker"
+        policy = "walker"
+
+        [[claims]]
+        text = "who reacts at once is quicker"
+        measure = "steps_to_success"
+        plus = ["Walker@late"]
+        minus = ["Walker@prompt"]
+        """
+    )
+    done = vla_bench("sweep", "./ways.toml", "--processes", 1)
+    assert done.returncode == 0, done.stderr
+    table = csv.DictReader((tmp_path / "reports/sweeps/ways.csv").open())
+    rows = {row["variant"]: row for row in table}
+    assert list(rows) == ["prompt", "late"]
+    quicker = [float(rows[way]["steps_to_success"]) for way in ("late", "prompt")]
+    page = (tmp_path / "reports/sweeps/ways.md").read_text()
+    assert f"{quicker[0] - quicker[1]:+.1f} steps to success [" in page
+    assert "SEEN: who reacts at once is quicker (Walker@late - Walker@prompt is +" in page
+    svg = (tmp_path / "reports/sweeps/ways.svg").read_text()
+    assert "curve steps_to_success Walker" in svg
+    assert vla_bench("sweep", "./ways.toml", "--report-only").returncode == 0
+    assert (tmp_path / "reports/sweeps/ways.md").read_text() == page
+
+
 def test_what_was_kept_is_no_answer_to_another_question(vla_bench, tmp_path):
     none = vla_bench("sweep", "skill", "--report-only")
     assert none.returncode == 1

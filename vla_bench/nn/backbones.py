@@ -39,7 +39,7 @@ class TinyConfig(BaseModel):
     queries: PositiveInt = 8
     """Action-query tokens."""
     film: bool = False
-    """Whether the instruction scales and shifts visual features."""
+    """Whether the instruction scales and shifts the channels of the stem."""
     stem_norm: bool = False
     """Whether each channel of the stem is normalised over its image, so that small objects count."""
     place_scale: PositiveFloat = 0.02

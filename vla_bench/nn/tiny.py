@@ -32,8 +32,8 @@ class TinyBackbone(Backbone):
         layers: Transformer layers; 0 leaves the visual tokens and the state as they are embedded.
         heads: Attention heads.
         queries: Action-query tokens.
-        film: Whether the instruction scales and shifts the visual tokens before they enter the
-            transformer (FiLM, Perez et al. 2018).
+        film: Whether the instruction scales and shifts the stem's channels (FiLM, Perez et al. 2018), so
+            that the raw features too say what is meant.
         stem_norm: Whether each channel of the stem is normalised over its image, so that a bare
             background weighs nothing beside a small object.
         place_scale: Standard deviation of the visual tokens' initial place embeddings.
@@ -118,8 +118,9 @@ class TinyBackbone(Backbone):
             empty = torch.zeros(batch, 0, self.width, device=images.device)
             return empty, empty
         pixels = resized(images.flatten(0, 1).float().div_(127.5).sub_(1.0), self.image_size)
-        raw = self.stem(pixels).flatten(2).transpose(1, 2).reshape(batch, -1, self.width)
-        return raw, (raw if self.film is None else self.film(raw, text)) + self.place
+        seen = self.stem(pixels) if self.film is None else self.film(self.stem, pixels, text)
+        raw = seen.flatten(2).transpose(1, 2).reshape(batch, -1, self.width)
+        return raw, raw + self.place
 
     def _attention(self, block: nn.Module, x: Tensor, bias: Tensor, text: int, seen: int) -> Tensor:
         assert isinstance(block, Layer)
@@ -155,19 +156,26 @@ class _StateEncoder(nn.Module):
 
 
 class _Film(nn.Module):
-    """Scales and shifts visual features by the instruction: which colour counts is a product of both."""
+    """Runs the stem, its channels scaled and shifted by the instruction before each activation.
+
+    Which colour counts is a product of word and pixel, which attention over both learns slowly.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
-        self.modulation = nn.Linear(width, 2 * width)
-        self.out = nn.Sequential(nn.GELU(), nn.Linear(width, width))
+        self.modulations = nn.ModuleList(nn.Linear(width, 2 * size) for size in STEM_WIDTHS)
 
-    def forward(self, vision: Tensor, text: Tensor) -> Tensor:
-        """(B, tokens, width) and the summed words (B, width) -> (B, tokens, width)."""
-        scale, shift = self.modulation(self.norm(text))[:, None].chunk(2, dim=-1)
-        out: Tensor = self.out(vision * (1 + scale) + shift)
-        return out
+    def forward(self, stem: nn.Sequential, pixels: Tensor, text: Tensor) -> Tensor:
+        """Images (B x views, 3, side, side), words (B, width) -> (B x views, width, rows, columns)."""
+        text = self.norm(text).repeat_interleave(len(pixels) // len(text), 0)
+        modulations = iter(self.modulations)
+        for layer in stem:
+            if isinstance(layer, nn.GELU):
+                scale, shift = next(modulations)(text)[..., None, None].chunk(2, dim=1)
+                pixels = pixels * (1 + scale) + shift
+            pixels = layer(pixels)
+        return pixels
 
 
 def resized(pixels: Tensor, side: int) -> Tensor:

@@ -80,7 +80,8 @@ class FocusBlock(nn.Module):
         weights = torch.softmax(logits, dim=-1)
         others, vision = weights[..., : keys.shape[1]], weights[..., keys.shape[1] :]
         looked = self._read(vision, self.vision_values(seen.values))
-        return self._read(others, values) + self.gate(x, looked), vision
+        fused: Tensor = self._read(others, values) + self.gate(x, looked)
+        return fused, vision
 
     def _plain(self, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         return self._read(torch.softmax(self._logits(query, keys), dim=-1), values)
@@ -88,7 +89,8 @@ class FocusBlock(nn.Module):
     def _logits(self, query: Tensor, keys: Tensor) -> Tensor:
         """(B, heads, P, n)."""
         split = self._split(query)
-        return split @ self._split(keys).transpose(-1, -2) * split.shape[-1] ** -0.5
+        logits: Tensor = split @ self._split(keys).transpose(-1, -2) * split.shape[-1] ** -0.5
+        return logits
 
     def _vision_logits(self, query: Tensor, seen: Seen) -> Tensor:
         """Gated logits of vision, minus infinity where a token is not kept."""
@@ -101,7 +103,8 @@ class FocusBlock(nn.Module):
 
     def _split(self, x: Tensor) -> Tensor:
         """(B, n, width) -> (B, heads, n, head width)."""
-        return x.unflatten(-1, (self.config.heads, -1)).transpose(1, 2)
+        heads = self.config.heads
+        return x.reshape(*x.shape[:-1], heads, x.shape[-1] // heads).transpose(1, 2)
 
 
 def keep_top(logits: Tensor, scores: Tensor, config: FocusConfig) -> Tensor:

@@ -71,7 +71,8 @@ class LearnedGate(Gate):
     def forward(self, x: Tensor, looked: Tensor) -> Tensor:
         """See `Gate.forward`."""
         gate = torch.sigmoid(self.linear(x))
-        return (looked.unflatten(-1, (gate.shape[-1], -1)) * gate[..., None]).flatten(-2)
+        parted = looked.reshape(*gate.shape, looked.shape[-1] // gate.shape[-1])
+        return (parted * gate[..., None]).flatten(-2)
 
 
 def make_gate(config: FocusConfig, width: int) -> Gate:

@@ -67,7 +67,7 @@ class FocusHead(ActionHead):
         maps = {"vision": stacked.mean((0, 2, 3)), **maps}
         maps["kept"] = (stacked > 0).float().mean((0, 2, 3))
         grid = self._grid(context)
-        return {name: weights.unflatten(-1, grid) for name, weights in maps.items()}
+        return {name: weights.reshape(-1, *grid) for name, weights in maps.items()}
 
     def _regress(self, context: Context) -> tuple[Tensor, list[Tensor]]:
         """Chunks (B, P, A), and each layer's weights of vision (B, heads, P, Nv)."""
@@ -99,8 +99,8 @@ class FocusHead(ActionHead):
         if not self.config.pool2x2:
             return vision
         views, rows, columns = self._grid(context)
-        shape = (views, rows, 2, columns, 2)
-        return vision.unflatten(1, shape).mean((3, 5)).flatten(1, 3)
+        parted = vision.reshape(len(vision), views, rows, 2, columns, 2, vision.shape[-1])
+        return parted.mean((3, 5)).flatten(1, 3)
 
     def _grid(self, context: Context) -> tuple[int, int, int]:
         """Views, rows and columns of the visual tokens that are attended to."""

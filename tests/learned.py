@@ -13,12 +13,13 @@ from vla_bench.learning.training import train
 from vla_bench.nn.backbone import Context
 from vla_bench.nn.dit import ChunkSizes
 from vla_bench.nn.tiny import TinyBackbone
+from vla_bench.policies.focusvla.config import FocusConfig
 from vla_bench.policies.learned.head import Windows
 from vla_bench.policies.learned.heads import make_head
 from vla_bench.policies.learned.recipe import load_recipe
 from vla_bench.suites.viewpoint import Viewpoint
 
-POLICIES = ["anchorvla", "diffusion", "diffusion-x0", "l1", "act"]
+POLICIES = ["anchorvla", "diffusion", "diffusion-x0", "l1", "act", "focusvla"]
 TASKS = ("detour", "either")
 SMALL = {
     "backbone.width": 16,
@@ -142,6 +143,32 @@ def windows(batch, action_size=2, chunk_length=5, seed=7):
     """Whole windows of noise within [-1, 1]."""
     chunks = draws(seed, batch, chunk_length, action_size).clamp(-1, 1)
     return Windows(chunks, torch.ones(batch, chunk_length, dtype=torch.bool))
+
+
+@torch.no_grad()
+def looks_at_its_mark(backbone, planted, slot):
+    """Plants a mark at a backbone's first or last visual token (slot 0 or -1), and checks that a head
+    which looks for it finds it there: no token of text, state or queries is taken for a visual one.
+    """
+
+    def plant(module, inputs, output):
+        output = output.clone()
+        output[(slot, slice(None), slot, slot) if output.ndim == 4 else (slice(None), slot)] = 7.0
+        return output
+
+    made = make_head(
+        FocusConfig(heads=1, vision="llm_input", topk=1),
+        ChunkSizes(2, 5, backbone.width, backbone.layers, 2, backbone.raw_width),
+    )
+    for block in made.blocks:
+        for layer, weight, bias in ((block.query, 0.0, 1.0), (block.vision_keys, 1.0, 0.0)):
+            torch.nn.init.eye_(layer.weight).mul_(weight)
+            torch.nn.init.constant_(layer.bias, bias)
+    hook = backbone.get_submodule(planted).register_forward_hook(plant)
+    images = torch.zeros(1, 2, 3, 28, 28, dtype=torch.uint8)
+    seen = made.attention(backbone(images, ["pick up the red ball"], torch.zeros(1, 5)))["vision"]
+    hook.remove()
+    assert seen[0, slot, slot, slot] == seen.sum() == 1
 
 
 class TwoRoutes:

@@ -14,8 +14,10 @@ from vla_bench.policies.anchorvla.head import AnchoredConfig, AnchoredHead, Anch
 from vla_bench.policies.diffusion.head import DiffusionConfig, DiffusionHead, DiffusionSampling
 from vla_bench.policies.l1.head import L1Config, L1Head, L1Sampling
 from vla_bench.policies.learned.head import ActionHead, Settings
+from vla_bench.policies.posavla.head import PosaHead
+from vla_bench.policies.posavla.settings import PosaConfig, PosaSampling
 
-AnyHead = AnchoredConfig | DiffusionConfig | L1Config | ActConfig
+AnyHead = AnchoredConfig | DiffusionConfig | L1Config | ActConfig | PosaConfig
 HeadConfig = Annotated[AnyHead, Field(discriminator="kind")]
 """Settings of any head, told apart by `kind`."""
 
@@ -24,6 +26,7 @@ SAMPLING: dict[str, type[Settings]] = {
     "diffusion": DiffusionSampling,
     "l1": L1Sampling,
     "act": ActSampling,
+    "posa": PosaSampling,
 }
 """Sampling settings by kind of head."""
 
@@ -32,6 +35,7 @@ HEADS: dict[type[Settings], type[ActionHead]] = {
     DiffusionConfig: DiffusionHead,
     L1Config: L1Head,
     ActConfig: ActHead,
+    PosaConfig: PosaHead,
 }
 """Heads by what they are built with."""
 
@@ -40,8 +44,14 @@ def make_head(config: AnyHead, sizes: ChunkSizes) -> ActionHead:
     """The head that a config declares.
 
     Raises:
-        UserError: The backbone's width does not divide by the head's number of attention heads.
+        UserError: The backbone's width does not divide by the head's number of attention heads, or the
+            head reads layers that the backbone does not have.
     """
+    if not sizes.layers and not isinstance(config, PosaConfig):
+        raise UserError(
+            f"head.kind={config.kind}: it reads a backbone's layers, and this backbone has none; use "
+            "--set head.kind=posa, or --set backbone.name=tiny"
+        )
     if sizes.width % config.heads:
         raise UserError(
             f"head.heads={config.heads}: expected a divisor of the backbone's width {sizes.width}; "

@@ -49,6 +49,28 @@ class Context:
         return torch.cat([self.queries[-1].mean(1), self.proprioception[:, 0]], dim=-1)
 
 
+@dataclass(frozen=True)
+class Masked:
+    """Visual tokens that are zeroed at one layer, to ask what the plan owes to them.
+
+    What later layers make of them, and what heads read of earlier layers or of `Context.raw_vision`, is
+    left as it is.
+    """
+
+    layer: int
+    """0 is the input of the first layer, L what the last layer gives to heads."""
+    tokens: Tensor
+    """bool (B, visual tokens): which ones."""
+
+    def applied(self, states: Tensor, layer: int, first: int) -> Tensor:
+        """Hidden states (B, n, d) of a layer, whose visual tokens begin at index `first`."""
+        if layer != self.layer:
+            return states
+        after = states.shape[1] - first - self.tokens.shape[1]
+        zeroed = nn.functional.pad(self.tokens, (first, after))
+        return states.masked_fill(zeroed[..., None], 0.0)
+
+
 class Backbone(nn.Module, ABC):
     """Encodes images, an instruction and a state vector into a `Context`.
 
@@ -71,6 +93,7 @@ class Backbone(nn.Module, ABC):
         instructions: Sequence[str],
         proprioception: Tensor,
         need_attention: bool = False,
+        masked: Masked | None = None,
     ) -> Context:
         """Encodes a batch of observations.
 
@@ -79,6 +102,7 @@ class Backbone(nn.Module, ABC):
             instructions: B instructions.
             proprioception: float32 (B, state size), normalised.
             need_attention: Whether the context holds the attention from action queries to vision.
+            masked: Visual tokens to zero at a layer.
         """
 
     @abstractmethod

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPModel, Dinov2Config, Dinov2Model
 
-from vla_bench.nn.backbone import Backbone, Context
+from vla_bench.nn.backbone import Backbone, Context, Masked
 from vla_bench.nn.clip_dino_weights import (
     Tokenizer,
     fetch_clip,
@@ -107,10 +107,12 @@ class ClipDinoBackbone(Backbone):
         instructions: Sequence[str],
         proprioception: Tensor,
         need_attention: bool = False,
+        masked: Masked | None = None,
     ) -> Context:
         """See `Backbone.forward`; there are no layers whose attention could be had."""
         text, phrases = self.described(instructions)
         vision, dense = self._see(images)
+        vision = masked.applied(vision, 0, first=0) if masked else vision
         sides = [self.sizes.image_size // p for p in (self.sizes.clip_patch, self.sizes.dino_patch)]
         return Context(
             vision=(vision,),

@@ -12,7 +12,7 @@ from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
 from transformers import Qwen2Config, Qwen2Model
 
-from vla_bench.nn.backbone import Backbone, Context
+from vla_bench.nn.backbone import Backbone, Context, Masked
 from vla_bench.nn.prismatic_text import prompt, published_tokenizer, stand_in_tokenizer
 from vla_bench.nn.prismatic_vision import (
     DINO_LARGE,
@@ -107,11 +107,14 @@ class PrismaticBackbone(Backbone):
         instructions: Sequence[str],
         proprioception: Tensor,
         need_attention: bool = False,
+        masked: Masked | None = None,
     ) -> Context:
         """See `Backbone.forward`."""
         raw, vision = self._see(images)
         x, slots = self._sequence(instructions, vision)
-        with _attention_kernel(self.language, "eager" if need_attention else "sdpa"):
+        x = masked.applied(x, 0, first=1) if masked else x
+        kernel = _attention_kernel(self.language, "eager" if need_attention else "sdpa")
+        with kernel, _masking(self.language, masked):
             out = self.language(
                 inputs_embeds=x,
                 # A mask of its own keeps the model from inspecting values, which meta tensors lack.
@@ -210,6 +213,26 @@ def _attention_kernel(model: Qwen2Model, kernel: str) -> Iterator[None]:
         yield
     finally:
         model.set_attn_implementation("sdpa")
+
+
+@contextmanager
+def _masking(model: Qwen2Model, masked: Masked | None) -> Iterator[None]:
+    """Zeroes visual tokens, which begin at index 1, in what a layer gives; the last one's are normed."""
+    if masked is None or masked.layer == 0:
+        yield
+        return
+    layer = masked.layer
+    made_by = model.norm if layer == len(model.layers) else model.layers[layer - 1]
+
+    def zero(module: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> Tensor:
+        return masked.applied(out, layer, first=1)
+
+    # Before the model's own hook, which keeps the states that it returns.
+    hook = made_by.register_forward_hook(zero, prepend=True)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _causal(x: Tensor) -> Tensor:

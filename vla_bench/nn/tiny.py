@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vla_bench.nn.attention import Layer
-from vla_bench.nn.backbone import Backbone, Context
+from vla_bench.nn.backbone import Backbone, Context, Masked
 
 WORDS = 512
 """Size of the hashed vocabulary; 0 is padding."""
@@ -65,6 +65,7 @@ class TinyBackbone(Backbone):
         instructions: Sequence[str],
         proprioception: Tensor,
         need_attention: bool = False,
+        masked: Masked | None = None,
     ) -> Context:
         """See `Backbone.forward`."""
         words = hash_words(instructions).to(proprioception.device)
@@ -73,15 +74,17 @@ class TinyBackbone(Backbone):
         state = self.state(proprioception, text.sum(1))[:, None]
         queries = self.queries.expand(len(words), -1, -1)
         x = torch.cat([text, vision, state, queries], dim=1)
+        first, last = words.shape[1], words.shape[1] + vision.shape[1]
+        x = masked.applied(x, 0, first) if masked else x
         bias = _padding_bias(words, x.shape[1])
         states, attention = [x], []
-        for block in self.blocks:
+        for number, block in enumerate(self.blocks, 1):
             if need_attention:
                 attention.append(self._attention(block, x, bias, words.shape[1], vision.shape[1]))
             x = block(x, bias)
+            x = self.norm(x) if number == self.layers else x
+            x = masked.applied(x, number, first) if masked else x
             states.append(x)
-        states[-1] = self.norm(x)
-        first, last = words.shape[1], words.shape[1] + vision.shape[1]
         described, phrases = self.described(instructions)
         return Context(
             vision=tuple(s[:, first:last] for s in states),

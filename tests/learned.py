@@ -122,13 +122,16 @@ def context(batch, width=16, layers=2, queries=2, vision=3, seed=0):
         proprioception=draws(seed + 300, batch, 1, width),
         raw_vision=draws(seed + 400, batch, vision, width),
         grid=(1, 1, vision),
+        text=draws(seed + 500, batch, width),
+        phrases={"gripper": draws(seed + 600, width)},
     )
 
 
 def head(config, seed=0, action_size=2, chunk_length=5, width=16, layers=2):
     """A head with random weights, also where training starts with zeros."""
     torch.manual_seed(seed)
-    return livened(make_head(config, ChunkSizes(action_size, chunk_length, width, layers)).eval())
+    sizes = ChunkSizes(action_size, chunk_length, width, layers, raw_width=width, text_width=width)
+    return livened(make_head(config, sizes).eval())
 
 
 def livened(module):

@@ -9,7 +9,8 @@ import torch
 from tests.learned import context, draws
 from vla_bench import UserError
 from vla_bench.inspecting.attention import attend, on_objects, relative, shares
-from vla_bench.inspecting.grids import covered
+from vla_bench.nn import maps as on_maps
+from vla_bench.policies.diagnostics import Diagnostics
 from vla_bench.policies.learned.diagnostics import BACKBONE_MAP, backbone_maps
 from vla_bench.replay import Stage
 
@@ -50,7 +51,8 @@ def test_shares_of_a_map(runs):
     masks = even.moments[0].look.relevant
     assert share.area == pytest.approx(np.mean([mask.mean() for mask in masks.values()]))
     assert share.attention == pytest.approx(share.area)
-    area = np.stack([covered(masks[camera], 4, 4) for camera in CAMERAS])
+    both = torch.from_numpy(np.stack([masks[camera] for camera in CAMERAS]))
+    area = on_maps.shares(both, 4, 4).numpy()
     place = np.unravel_index(area.argmax(), GRID)
     lone = np.zeros(GRID, np.float32)
     lone[place] = 0.1
@@ -69,21 +71,10 @@ def test_relative_attention_is_one_where_it_is_even():
     assert on_objects(cells, mask) == pytest.approx(1 / 3)
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(2, 3), (3, 4), (6, 12), (16, 16)])
-def test_cells_that_end_within_pixels_are_covered_in_part(rows, columns):
-    mask = np.zeros((6, 12), bool)
-    mask[1:4, 2:7] = True
-    found = covered(mask, rows, columns)
-    fine = np.kron(mask, np.ones((rows, columns)))
-    expected = fine.reshape(rows, 6, columns, 12).mean((1, 3))
-    np.testing.assert_allclose(found, expected, atol=1e-12)
-
-
 def test_policies_without_maps_are_refused(runs):
     with pytest.raises(UserError, match="reads no images"):
         attended(runs, changes={})
     stage = Stage(runs())
-    stage.policy.model.head.attention = lambda context: {}
-    stage.policy.model.backbone.layers = 0
+    stage.policy.diagnostics = Diagnostics
     with pytest.raises(UserError, match="shows no attention"):
         attend(stage, stage.find("pick-red/0/0"), [0])

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from vla_bench.errors import UserError
-from vla_bench.inspecting.grids import covered
 from vla_bench.inspecting.playing import Look, Played, play_again
+from vla_bench.nn import maps as on_maps
 from vla_bench.policies.base import Observation
 from vla_bench.policies.diagnostics import Floats
 from vla_bench.records import EpisodeRecord
@@ -67,7 +68,7 @@ def relative(maps: Floats) -> Floats:
 
 def on_objects(cells: Floats, mask: NDArray[np.bool_]) -> float:
     """Mean of a view's relative map (rows, columns) over a mask (H, W), not an empty one."""
-    area = covered(mask, *cells.shape)
+    area = on_maps.shares(torch.from_numpy(mask), *cells.shape).numpy()
     return float((cells * area).sum() / area.sum())
 
 
@@ -78,8 +79,9 @@ def shares(played: Played[Maps], cameras: Sequence[str]) -> list[Share]:
         masks = moment.look.relevant
         if len(masks) < len(cameras) or not any(mask.any() for mask in masks.values()):
             continue
+        mask = torch.from_numpy(np.stack([masks[camera] for camera in cameras]))[None]
+        area = float(on_maps.area(mask))
         for name, maps in moment.shown.items():
-            area = np.stack([covered(masks[camera], *maps.shape[1:]) for camera in cameras])
-            share = float((relative(maps) * area).mean())
-            found.append(Share(moment.look.step, name, share, float(area.mean())))
+            mass = float(on_maps.attention_mass(torch.from_numpy(maps)[None], mask))
+            found.append(Share(moment.look.step, name, mass, area))
     return found

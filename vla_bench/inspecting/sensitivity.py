@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from vla_bench.errors import UserError
-from vla_bench.inspecting.grids import covered
 from vla_bench.inspecting.playing import Look, Moment, Played, play_again
+from vla_bench.nn import maps
 from vla_bench.policies.base import Observation
 from vla_bench.policies.diagnostics import Diagnostics
 from vla_bench.records import EpisodeRecord
@@ -21,6 +22,8 @@ from vla_bench.suites.base import no_cameras
 CONTROLS = 8
 """Draws of as many other tokens, whose changes are averaged."""
 DRAWS = 4000
+ROUNDING = 1e-4
+"""A smaller share of a token's pixels is none."""
 Changes = NDArray[np.float64]
 """(L+1,): mean squared change of the planned chunk, normalised units, by layer."""
 Tokens = NDArray[np.bool_]
@@ -103,7 +106,7 @@ def study(stage: Stage, records: Sequence[EpisodeRecord], steps: Sequence[int]) 
             task's objects, or they are never in view.
     """
     diagnostics = stage.policy.diagnostics()
-    if not diagnostics.layers:
+    if diagnostics.layers is None:
         name = stage.policy.card.name
         raise UserError(f"{name} has no visual tokens; choose a run of a learned policy that sees")
     episodes, differences = [], list[str]()
@@ -137,8 +140,10 @@ def _played(
 
 def trial(diagnostics: Diagnostics, look: Look, observation: Observation) -> Trial | None:
     """Makes one plan again; None where there are no tokens to compare."""
+    assert diagnostics.layers is not None
     views, rows, columns = diagnostics.grid(observation)
-    relevant = np.stack([covered(mask, rows, columns) > 0 for mask in look.relevant.values()])
+    masks = torch.from_numpy(np.stack(list(look.relevant.values())))
+    relevant = maps.shares(masks, rows, columns).numpy() > ROUNDING
     others = np.flatnonzero(~relevant)
     if not 0 < relevant.sum() <= len(others):
         return None

@@ -33,10 +33,10 @@ class Diagnostics:
     """How a policy plans from one observation; a policy overrides what it can show.
 
     Attributes:
-        layers: Layers L whose visual tokens `plan_masked` can zero, 0 if it cannot.
+        layers: Layers L whose visual tokens `plan_masked` can zero; None if it cannot.
     """
 
-    layers: int = 0
+    layers: int | None = None
 
     def attention(self, observation: Observation) -> Mapping[str, Floats]:
         """Where the policy looks.

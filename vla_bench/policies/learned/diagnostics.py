@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from vla_bench.nn.backbone import Context, Masked
 from vla_bench.policies.base import Observation
@@ -30,12 +32,13 @@ class LearnedDiagnostics(Diagnostics):
 
     def __init__(self, policy: LearnedPolicy) -> None:
         self.policy, self.head = policy, policy.model.head
-        self.layers = policy.model.backbone.layers if policy.config.recipe.inputs.images else 0
+        self.sees = bool(policy.config.recipe.inputs.images)
+        self.layers = policy.model.backbone.layers if self.sees else None
 
     @torch.no_grad()
     def attention(self, observation: Observation) -> Mapping[str, Floats]:
         """The head's maps; of a head that has none, what the backbone's action queries attend to."""
-        if not self.layers:
+        if not self.sees:
             return {}
         context = self._context(observation, need_attention=True)
         maps = self.head.attention(context) or backbone_maps(context)
@@ -61,12 +64,14 @@ class LearnedDiagnostics(Diagnostics):
     def plan_masked(
         self, observation: Observation, layer: int, tokens: NDArray[np.bool_]
     ) -> Floats:
-        """See `Diagnostics.plan_masked`."""
+        """See `Diagnostics.plan_masked`; at layer 0 the vision tower's features are zeroed, too."""
         policy = self.policy
         images, instructions, state, noise = policy.tensors([observation] * len(tokens))
-        zeroed = torch.from_numpy(tokens).flatten(1).to(policy.device)
-        masked = Masked(layer, zeroed)
+        zeroed = torch.from_numpy(tokens).to(policy.device)
+        masked = Masked(layer, zeroed.flatten(1))
         context = policy.model.backbone(images, instructions, state, masked=masked)
+        if layer == 0:
+            context = without_raw(context, zeroed)
         return _array(self.head.sample(context, noise, policy.sampling))
 
     def _context(self, observation: Observation, need_attention: bool = False) -> Context:
@@ -81,6 +86,13 @@ def backbone_maps(context: Context) -> dict[str, Tensor]:
         return {}
     mean = context.attention[-1].mean((1, 2))
     return {BACKBONE_MAP: mean.reshape(-1, *context.grid)}
+
+
+def without_raw(context: Context, cells: Tensor) -> Context:
+    """The context without `raw_vision` in some cells, bool (B, views, rows, columns) as in its grid."""
+    _, rows, columns = context.raw_grid or context.grid
+    zeroed = functional.interpolate(cells.float(), (rows, columns)).bool().flatten(1)
+    return replace(context, raw_vision=context.raw_vision.masked_fill(zeroed[..., None], 0.0))
 
 
 def _array(values: Tensor) -> Floats:

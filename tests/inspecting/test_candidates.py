@@ -53,8 +53,10 @@ def test_candidates_lead_to_different_places_from_one(planned):
 
 
 def test_what_cannot_be_shown_is_refused(runs):
+    with pytest.raises(UserError, match="reads no images"):
+        fans(runs(changes={}))
     with pytest.raises(UserError, match="one chunk at a time"):
-        fans(runs("expert"))
+        fans(runs("l1"))
     with pytest.raises(UserError, match="use pick-red/0/0"):
         fans(runs(perturbations=("action-noise:1",)), "pick-red/0/0/action-noise:1")
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from vla_bench.errors import UserError
-from vla_bench.inspecting.playing import Look, Played, play_again
+from vla_bench.inspecting.playing import Look, Played, check_images, play_again
 from vla_bench.nn import maps as on_maps
 from vla_bench.policies.base import Observation
 from vla_bench.policies.diagnostics import Floats
@@ -43,10 +43,8 @@ def attend(stage: Stage, recorded: EpisodeRecord, steps: Sequence[int]) -> Playe
     Raises:
         UserError: The policy has no maps to show.
     """
-    policy = stage.policy
-    name, diagnostics = policy.card.name, policy.diagnostics()
-    if not policy.card.inputs.images:
-        raise UserError(f"{name} reads no images; choose a run whose policy reads some")
+    check_images(stage)
+    name, diagnostics = stage.policy.card.name, stage.policy.diagnostics()
 
     def ask(look: Look, observation: Observation) -> Maps:
         if maps := diagnostics.attention(observation):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla_bench.errors import UserError
-from vla_bench.inspecting.playing import Look, Moment, Played, play_again
+from vla_bench.inspecting.playing import Look, Moment, Played, check_images, play_again
 from vla_bench.items import CLEAN, WorkItem
 from vla_bench.policies.base import Observation
 from vla_bench.policies.diagnostics import CandidateChunks
@@ -50,9 +50,10 @@ def fan_out(
         steps: As in `play_again`.
 
     Raises:
-        UserError: The policy has no candidates, the suite does not tell where its cameras stand, the
+        UserError: The policy has no candidates or no images, the suite does not tell where its cameras stand, the
             item is perturbed, or the world does not come back to the same state.
     """
+    check_images(stage)
     policy, item = stage.policy, stage.item(recorded)
     name, diagnostics = policy.card.name, policy.diagnostics()
     if item.perturbation != CLEAN:

@@ -21,7 +21,7 @@ COLOURS = "viridis"
 CHOSEN = "#ff2bd6"
 LOWEST = 10
 """Scores below this percentile share a colour: what is out of the question may be so by far."""
-SMALL = 0.3
+SMALL = 0.2
 """Paths that span less of an image than this are shown enlarged, too."""
 INSET, MARGIN = 0.42, 0.2
 """Size of the enlargement in that of the image, and what it shows around the paths in their span."""
@@ -45,8 +45,7 @@ def candidates_figure(
     scale = Normalize(low, high, clip=True)
     for column, fan in zip(axes.T, fans, strict=True):
         look = fan.moment.look
-        apart = f"step {look.step}: ends {100 * fan.spread:.1f} cm apart"
-        column[0].set_title(apart, fontsize=8)
+        column[0].set_title(f"step {look.step}, ends ±{100 * fan.spread:.1f} cm")
         for ax, camera in zip(column, cameras, strict=True):
             pixels = look.viewpoints[camera].project(fan.paths)
             _draw(ax, fan, camera, pixels, scale)

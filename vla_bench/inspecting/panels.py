@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from textwrap import wrap
 
 import numpy as np
 from matplotlib import patheffects
@@ -19,8 +20,10 @@ from vla_bench.suites.viewpoint import Viewpoint
 Image = NDArray[np.uint8]
 Axeses = NDArray[np.object_]
 """(rows, columns) of axes."""
-PANEL_IN = 1.9
-"""Side of an image in a figure."""
+PANEL_IN, LEAST_IN = 1.9, 5.2
+"""Side of an image in a figure, and the least width of a figure, for its legend."""
+LETTER_IN, LINE_IN = 0.08, 0.15
+"""Width of a letter of the title and height of a line."""
 OUTLINE, GRIPPER, ANCHOR = "#39ff88", "#00b7ff", "#ff2bd6"
 """Colours that neither simulators nor colour maps are full of."""
 EDGE = [patheffects.withStroke(linewidth=2.5, foreground="black")]
@@ -79,19 +82,27 @@ LEGEND: Mapping[str, Line2D] = {
 """What the marks mean."""
 
 
-def heading(what: str, policy: str, item: WorkItem, record: EpisodeRecord) -> str:
-    """The title of a figure: what it shows, of whom, on which item, and what came of it."""
+def heading(what: str, policy: str, item: WorkItem, record: EpisodeRecord) -> list[str]:
+    """The title of a figure: what it shows, of whom, what came of it, on which item."""
     outcome = "success" if record.success else record.reason.replace("_", " ")
-    return (
-        f"{what}: {policy}, {record.suite} {record.place}, {outcome} after {record.steps} steps\n"
-        f"“{item.instruction}”"
-    )
+    return [
+        f"{what}: {policy}, {record.suite}, {outcome} after {record.steps} steps",
+        record.place,
+        f"“{item.instruction}”",
+    ]
 
 
-def panels(rows: int, columns: int, title: str, legend_in: float = 0.35) -> tuple[Figure, Axeses]:
-    """A figure of images in rows and columns, with room for its title and legend."""
-    width = max(PANEL_IN * columns + 0.9, 5.2)
-    figure = Figure(figsize=(width, PANEL_IN * rows + 0.75 + legend_in), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False)
-    figure.suptitle(title, fontsize=9)
-    return figure, axes
+def panels(rows: int, columns: int, title: Sequence[str]) -> tuple[Figure, Axeses]:
+    """A figure of images in rows and columns, with room for its title, a colour bar and a legend.
+
+    Args:
+        rows: Images below each other.
+        columns: Images beside each other.
+        title: Parts of it, one line each or more, as the width asks for.
+    """
+    width = max(PANEL_IN * columns + 0.9, LEAST_IN)
+    lines = [line for part in title for line in wrap(part, int(width / LETTER_IN))]
+    height = PANEL_IN * rows + 0.8 + LINE_IN * len(lines)
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.suptitle("\n".join(lines), fontsize=9)
+    return figure, figure.subplots(rows, columns, squeeze=False)

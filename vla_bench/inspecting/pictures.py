@@ -24,7 +24,7 @@ from vla_bench.records import EpisodeRecord
 from vla_bench.replay import Stage
 from vla_bench.reports.drawing import STYLE
 
-DPI = 160
+DPI = 130
 DIGITS = 6
 EPISODES = 12
 """Episodes of a sensitivity study unless items are given, spread evenly over the run."""

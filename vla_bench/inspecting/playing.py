@@ -98,6 +98,17 @@ def known(read: Callable[[], T]) -> T | None:
         return None
 
 
+def check_images(stage: Stage) -> None:
+    """Refuses a run whose policy reads no images to draw on.
+
+    Raises:
+        UserError: It reads none.
+    """
+    policy = stage.manifest.policy
+    if not policy.inputs.images:
+        raise UserError(f"{policy.name} reads no images; choose a run whose policy reads some")
+
+
 def play_again(
     stage: Stage,
     env: SuiteEnv,

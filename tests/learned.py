@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from vla_bench.policies.focusvla.config import FocusConfig
 from vla_bench.policies.learned.head import Windows
 from vla_bench.policies.learned.heads import make_head
 from vla_bench.policies.learned.recipe import load_recipe
+from vla_bench.suites.viewpoint import Viewpoint
 
 POLICIES = ["anchorvla", "diffusion", "diffusion-x0", "l1", "act", "focusvla"]
 TASKS = ("detour", "either")
@@ -84,6 +86,20 @@ def demonstrations(recipe, count=4, steps=9, seed=0, suite="micro", action_size=
     return made
 
 
+def located(demonstration, events=None):
+    """The episode with a gripper that moves to the right, one pixel a step, from pixel (0, 3)."""
+    steps, rows = len(demonstration.actions), len(demonstration.image_steps)
+    gripper = np.stack([np.arange(steps), np.zeros(steps), np.ones(steps)], axis=1)
+    pixels = np.array([(1.0, 0, 0), (0, 1, 3), (0, 0, 1)])
+    view = Viewpoint(pixels[None].repeat(rows, 0), np.eye(4)[None].repeat(rows, 0), 8, 8)
+    return replace(
+        demonstration,
+        gripper=gripper.astype(np.float32),
+        events=np.array([steps // 2] if events is None else events, np.int64),
+        views=dict.fromkeys(demonstration.images, view),
+    )
+
+
 def checkpoint(out, policy="anchorvla", **changes):
     """Weights of a recipe after a few updates."""
     small = recipe(policy, **changes)
@@ -106,13 +122,16 @@ def context(batch, width=16, layers=2, queries=2, vision=3, seed=0):
         proprioception=draws(seed + 300, batch, 1, width),
         raw_vision=draws(seed + 400, batch, vision, width),
         grid=(1, 1, vision),
+        text=draws(seed + 500, batch, width),
+        phrases={"gripper": draws(seed + 600, width)},
     )
 
 
 def head(config, seed=0, action_size=2, chunk_length=5, width=16, layers=2):
     """A head with random weights, also where training starts with zeros."""
     torch.manual_seed(seed)
-    return livened(make_head(config, ChunkSizes(action_size, chunk_length, width, layers)).eval())
+    sizes = ChunkSizes(action_size, chunk_length, width, layers, raw_width=width, text_width=width)
+    return livened(make_head(config, sizes).eval())
 
 
 def livened(module):

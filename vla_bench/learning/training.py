@@ -231,6 +231,7 @@ def _update(
     steps = torch.randint(len(data), (config.batch,), generator=generator)
     device = next(model.parameters()).device
     model.train()
+    model.head.begin(update)
     observed, windows = augmented(data.observations(steps), data.windows(steps), config, generator)
     state.set_rate(config.learning_rate * rate(update, config))
     with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
@@ -268,12 +269,18 @@ def validate(model: ChunkModel, data: WindowData) -> dict[str, float]:
     model.eval()
     generator = torch.Generator().manual_seed(0)
     drawn = torch.randperm(len(data), generator=generator)[:VALIDATION_WINDOWS]
-    figures: dict[str, float] = {}
+    rows, sizes = [], []
     for first in range(0, len(drawn), VALIDATION_BATCH):
         batch = drawn[first : first + VALIDATION_BATCH]
-        for name, value in _validate_batch(model, data, batch, generator).items():
-            figures[name] = figures.get(name, 0.0) + value * len(batch) / len(drawn)
-    return figures
+        rows.append(_validate_batch(model, data, batch, generator))
+        sizes.append(len(batch))
+    return {name: _mean([row[name] for row in rows], sizes) for name in rows[0]}
+
+
+def _mean(values: Sequence[float], weights: Sequence[int]) -> float:
+    """Weighted mean without the batches that could not tell, which say NaN; NaN if none could."""
+    told = [(v, w) for v, w in zip(values, weights, strict=True) if not math.isnan(v)]
+    return sum(v * w for v, w in told) / sum(w for _, w in told) if told else math.nan
 
 
 def _validate_batch(

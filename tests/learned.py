@@ -15,8 +15,9 @@ from vla_bench.nn.tiny import TinyBackbone
 from vla_bench.policies.learned.head import Windows
 from vla_bench.policies.learned.heads import make_head
 from vla_bench.policies.learned.recipe import load_recipe
+from vla_bench.suites.viewpoint import Viewpoint
 
-POLICIES = ["anchorvla", "diffusion", "diffusion-x0", "l1", "act"]
+POLICIES = ["anchorvla", "diffusion", "diffusion-x0", "l1", "act", "posavla"]
 TASKS = ("detour", "either")
 SMALL = {
     "backbone.width": 16,
@@ -78,9 +79,18 @@ def demonstrations(recipe, count=4, steps=9, seed=0, suite="micro", action_size=
                 images=images,
                 image_steps=np.arange(len(phase)),
                 suite=suite,
+                gripper=np.concatenate([np.sin(phase), np.cos(phase), 2 + 0 * phase], axis=1),
+                events=np.array([len(phase) // 2]),
+                views=dict.fromkeys(recipe.inputs.images, _viewpoint(len(phase))),
             )
         )
     return made
+
+
+def _viewpoint(count):
+    """A camera at the origin that looks forward, of `count` images."""
+    intrinsics = np.tile(np.array([[4.0, 0, 3.5], [0, 4, 3.5], [0, 0, 1]]), (count, 1, 1))
+    return Viewpoint(intrinsics, np.tile(np.eye(4), (count, 1, 1)), 8, 8)
 
 
 def checkpoint(out, policy="anchorvla", **changes):

@@ -38,11 +38,20 @@ SMALL = {
     "training.every": 3,
     "training.validation": 0.25,
 }
+OWN = {
+    "anchorvla": {"head.anchors": 4},
+    "posavla": {
+        "head.layers": 1,
+        "head.anchor_updates": 3,
+        "backbone.image_size": 16,
+        "backbone.grid": 2,
+    },
+}
 
 
 def recipe(policy="anchorvla", **changes):
     """The policy's recipe for micro, made small; `training__seed=1` overrides `training.seed`."""
-    settings = SMALL | ({"head.anchors": 4} if policy == "anchorvla" else {})
+    settings = SMALL | OWN.get(policy, {})
     settings |= {key.replace("__", "."): value for key, value in changes.items()}
     return load_recipe(f"{policy}-micro", {key: _toml(value) for key, value in settings.items()})
 

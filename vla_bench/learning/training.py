@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vla_bench.cards import ActionConvention, SuiteCard, load_card
+from vla_bench.cards import ActionConvention, SuiteCard, find_cards, load_card
 from vla_bench.errors import UserError
 from vla_bench.learning.augmentation import augmented
 from vla_bench.learning.demonstrations import Demonstration
@@ -144,8 +144,9 @@ def prepare_data(
 def _check(
     demonstrations: Sequence[Demonstration], recipe: Recipe, action: ActionConvention
 ) -> None:
+    suites = {"", recipe.suite, *_parts(recipe)}
     for demonstration in demonstrations:
-        if demonstration.suite not in ("", recipe.suite):
+        if demonstration.suite not in suites:
             raise UserError(
                 f"{demonstration.source} is of suite {demonstration.suite}, recipe {recipe.name} "
                 f"is for {recipe.suite}; give --demonstrations of {recipe.suite}"
@@ -156,6 +157,14 @@ def _check(
                 f"{demonstration.source} has actions of {size} numbers, {recipe.suite} takes "
                 f"{action.size}; give --demonstrations of {recipe.suite}"
             )
+
+
+def _parts(recipe: Recipe) -> set[str]:
+    """Suites whose tasks the recipe's suite is put together of."""
+    if recipe.suite not in find_cards(SuiteCard):
+        return set()
+    tasks = load_card(SuiteCard, recipe.suite).tasks.values()
+    return {task.suite for task in tasks if task.suite is not None}
 
 
 def finished(out: Path, recipe: Recipe) -> bool:

@@ -10,6 +10,7 @@ from pydantic import (
     ConfigDict,
     Field,
     NonNegativeInt,
+    PositiveFloat,
     PositiveInt,
     model_validator,
 )
@@ -37,6 +38,12 @@ class TinyConfig(BaseModel):
     """Attention heads."""
     queries: PositiveInt = 8
     """Action-query tokens."""
+    film: bool = False
+    """Whether the instruction scales and shifts the channels of the stem."""
+    stem_norm: bool = False
+    """Whether each channel of the stem is normalised over its image, so that small objects count."""
+    place_scale: PositiveFloat = 0.02
+    """Standard deviation of the visual tokens' initial place embeddings."""
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:

@@ -12,12 +12,14 @@ from vla_bench.nn.dit import ChunkSizes
 from vla_bench.policies.act.head import ActConfig, ActHead, ActSampling
 from vla_bench.policies.anchorvla.head import AnchoredConfig, AnchoredHead, AnchoredSampling
 from vla_bench.policies.diffusion.head import DiffusionConfig, DiffusionHead, DiffusionSampling
+from vla_bench.policies.focusvla.config import FocusConfig, FocusSampling
+from vla_bench.policies.focusvla.head import FocusHead
 from vla_bench.policies.l1.head import L1Config, L1Head, L1Sampling
 from vla_bench.policies.learned.head import ActionHead, Settings
 from vla_bench.policies.posavla.head import PosaHead
 from vla_bench.policies.posavla.settings import PosaConfig, PosaSampling
 
-AnyHead = AnchoredConfig | DiffusionConfig | L1Config | ActConfig | PosaConfig
+AnyHead = AnchoredConfig | DiffusionConfig | L1Config | ActConfig | FocusConfig | PosaConfig
 HeadConfig = Annotated[AnyHead, Field(discriminator="kind")]
 """Settings of any head, told apart by `kind`."""
 
@@ -26,6 +28,7 @@ SAMPLING: dict[str, type[Settings]] = {
     "diffusion": DiffusionSampling,
     "l1": L1Sampling,
     "act": ActSampling,
+    "focus": FocusSampling,
     "posa": PosaSampling,
 }
 """Sampling settings by kind of head."""
@@ -35,6 +38,7 @@ HEADS: dict[type[Settings], type[ActionHead]] = {
     DiffusionConfig: DiffusionHead,
     L1Config: L1Head,
     ActConfig: ActHead,
+    FocusConfig: FocusHead,
     PosaConfig: PosaHead,
 }
 """Heads by what they are built with."""

@@ -22,6 +22,7 @@ Y_LABELS: Mapping[Panel, str] = {
     "success": "success rate",
     "collided": "episodes with a collision",
     "queries_per_s": "success rate",
+    "steps_to_success": "control steps to success",
 }
 
 
@@ -67,6 +68,8 @@ def caption(results: SweepResults) -> str:
     ]
     if "collided" in results.sweep.panels:
         lines.append("Collisions: Wilson interval over all episodes.")
+    if "steps_to_success" in results.sweep.panels:
+        lines.append("Steps: mean over successful episodes.")
     if "queries_per_s" in results.sweep.panels:
         lines.append(f"Labels at points: {results.sweep.axis_name}.")
     if results.world:
@@ -84,8 +87,11 @@ def _panel(results: SweepResults, panel: Panel, ax: Axes, arms: Mapping[str, Loo
             x = [axis.place(point.value, nth, len(arms)) for point in points]
         _curve(results, panel, ax, arm, arms[arm.label], points, x)
     ax.set_ylabel(Y_LABELS[panel])
-    ax.set_ylim(-0.02, 1.02)
-    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    if panel == "steps_to_success":
+        ax.set_ylim(0, None)
+    else:
+        ax.set_ylim(-0.02, 1.02)
+        ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     if panel == "queries_per_s":
         ax.set_xscale("log")
         ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -126,6 +132,9 @@ def _curve(
 
 def _measured(results: SweepResults, panel: Panel, point: PointResult) -> tuple[float, Interval]:
     """A point's height and interval in a panel."""
+    if panel == "steps_to_success":
+        steps = point.steps_to_success
+        return math.nan if steps is None else steps, results.steps_interval(point)
     if panel != "collided":
         return point.rate, results.interval(point)
     if point.collided is None:

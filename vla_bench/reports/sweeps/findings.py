@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from vla_bench.reports.statistics.resampling import Interval
@@ -33,9 +34,10 @@ def verdicts(results: SweepResults) -> Iterator[str]:
     """One sentence per claim: seen, not seen or undecided, by its declared sum of success rates."""
     for claim in results.sweep.claims:
         verdict = results.verdict(claim)
+        amount = _steps if claim.measure == "steps_to_success" else _points
         yield (
             f"{verdict.word.upper()}: {claim.text} ({_sum(claim)} is "
-            f"{_points(verdict.value, verdict.interval)})"
+            f"{amount(verdict.value, verdict.interval)})"
         )
 
 
@@ -43,7 +45,14 @@ def _sum(claim: Claim) -> str:
     terms = " + ".join(claim.plus) + "".join(f" - {name}" for name in claim.minus)
     if not claim.margin:
         return terms
-    return f"seen where it is above -{100 * claim.margin:g}: {terms}"
+    margin = claim.margin if claim.measure == "steps_to_success" else 100 * claim.margin
+    return f"seen where it is above -{margin:g}: {terms}"
+
+
+def _steps(value: float, interval: Interval) -> str:
+    if math.isnan(value):
+        return "unknown: a point has no success"
+    return f"{value:+.1f} steps to success [{interval[0]:+.1f}, {interval[1]:+.1f}]"
 
 
 def _points(value: float, interval: Interval) -> str:

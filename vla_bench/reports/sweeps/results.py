@@ -11,7 +11,13 @@ import numpy as np
 
 from vla_bench.cards import SuiteCard
 from vla_bench.reports.statistics.intervals import wilson
-from vla_bench.reports.statistics.resampling import Interval, Outcomes, Resampling, discordant
+from vla_bench.reports.statistics.resampling import (
+    Interval,
+    Outcomes,
+    Resampling,
+    Values,
+    discordant,
+)
 from vla_bench.reports.sweeps.kept import KeptSweep, PlayedPoint, PlayedRun
 from vla_bench.sweeps.card import Arm, Claim, Sweep, Value, place
 
@@ -81,16 +87,22 @@ class PointResult:
         known = [run.collided for run in self.trainings]
         return float(_digits(known).mean()) if all(known) else None
 
+    @cached_property
+    def steps(self) -> Values:
+        """Control steps to the first success of each training on each item; nan without one."""
+        rows = [
+            [
+                float(first) if success == "1" and first is not None else np.nan
+                for success, first in zip(run.success, run.first_success, strict=True)
+            ]
+            for run in self.trainings
+        ]
+        return np.array(rows)
+
     @property
     def steps_to_success(self) -> float | None:
         """Mean control steps to the first success, over successful episodes."""
-        steps = [
-            first
-            for run in self.trainings
-            for success, first in zip(run.success, run.first_success, strict=True)
-            if success == "1" and first is not None
-        ]
-        return float(np.mean(steps)) if steps else None
+        return None if np.isnan(self.steps).all() else float(np.nanmean(self.steps))
 
     @property
     def queries_per_s(self) -> float | None:
@@ -115,13 +127,13 @@ class Verdict:
 
     claim: Claim
     value: float
-    """The claim's sum of success rates."""
+    """The claim's sum of success rates, or of steps to success; nan where a point has no success."""
     interval: Interval
     """Its 95 % interval."""
 
     @property
     def word(self) -> Literal["seen", "not seen", "undecided"]:
-        """`seen` and `not seen` only where the whole interval says so."""
+        """`seen` and `not seen` only where the whole interval says so; nan says nothing."""
         low, high = self.interval
         if low > -self.claim.margin:
             return "seen"
@@ -164,6 +176,10 @@ class SweepResults:
         """95 % interval of a point's rate, over trainings and items."""
         return self.resampling.interval(point.outcomes)
 
+    def steps_interval(self, point: PointResult) -> Interval:
+        """95 % interval of a point's steps to success, over trainings and items; nan without any."""
+        return self.resampling.contrast_of_means([(1, point.steps)])[1]
+
     def against_first(self, point: PointResult) -> tuple[int, int] | None:
         """Discordant episodes of a point and the first arm's at the same value; None without one."""
         first = self.points[0].arm
@@ -178,7 +194,11 @@ class SweepResults:
 
     def verdict(self, claim: Claim) -> Verdict:
         """What the numbers say of a claim."""
-        outcomes = {point.name: point.outcomes for point in self.points}
-        terms = [(1, outcomes[name]) for name in claim.plus]
-        terms += [(-1, outcomes[name]) for name in claim.minus]
-        return Verdict(claim, *self.resampling.contrast(terms))
+        points = {point.name: point for point in self.points}
+        terms = [(1, points[name]) for name in claim.plus]
+        terms += [(-1, points[name]) for name in claim.minus]
+        if claim.measure == "steps_to_success":
+            steps = [(sign, point.steps) for sign, point in terms]
+            return Verdict(claim, *self.resampling.contrast_of_means(steps))
+        outcomes = [(sign, point.outcomes) for sign, point in terms]
+        return Verdict(claim, *self.resampling.contrast(outcomes))

@@ -10,6 +10,7 @@ from torch import nn
 
 from vla_bench.errors import UserError
 from vla_bench.policies.anchorvla import quoted as anchorvla
+from vla_bench.policies.focusvla import quoted as focusvla
 from vla_bench.policies.learned.policy import choose_device, sampling_of
 from vla_bench.policies.learned.quoted import Comparison, Counted
 from vla_bench.policies.learned.subject import ProfileSpec, Queries, Subject, find_subject
@@ -25,6 +26,7 @@ from vla_bench.profiling import (
 
 COMPARED: Mapping[str, Callable[[Counted], list[Comparison]]] = {
     "anchorvla": anchorvla.compare,
+    "focusvla": focusvla.compare,
 }
 """Policy -> what sets its paper's figures beside those of the full size."""
 

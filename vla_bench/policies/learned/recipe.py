@@ -144,6 +144,11 @@ class Recipe(Named):
     def _parts_fit(self) -> Self:
         if self.horizon > self.chunk_length:
             raise ValueError(f"horizon {self.horizon} is beyond chunk_length {self.chunk_length}")
+        if self.head.updates_before_actions() >= self.training.updates:
+            raise ValueError(
+                f"head.anchor_updates {self.head.updates_before_actions()} leaves none of the "
+                f"training.updates {self.training.updates} for the actions"
+            )
         if self.residual and self.residual.inputs == "state+images" and not self.inputs.images:
             raise ValueError("residual.inputs is state+images, but inputs.images is empty")
         return self

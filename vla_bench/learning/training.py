@@ -227,12 +227,14 @@ def _update(
         )
         windows = data.windows(steps).to(device)
         losses: dict[str, Tensor] = model.head.loss(context, windows, generator)
+        losses["total"] = losses["total"] + sum(context.losses.values())
     norm = state.step(losses["total"])
     if not math.isfinite(norm):
         raise UserError(
             f"the gradient of update {update} is not finite; lower training.learning_rate, or use "
             "--set training.precision=float32"
         )
+    losses |= context.losses
     return {name: float(loss.detach()) for name, loss in losses.items()} | {"gradient": norm}
 
 

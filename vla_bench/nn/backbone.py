@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,10 @@ class Context:
     """Views, rows and columns of the visual tokens; their order is view, row, column."""
     attention: tuple[Tensor, ...] = ()
     """L tensors (B, heads, action queries, visual tokens), if asked for."""
+    maps: dict[str, Tensor] = field(default_factory=dict)
+    """What the backbone has to show, by name: (B, views, rows, columns), e.g. what pruning went by."""
+    losses: dict[str, Tensor] = field(default_factory=dict)
+    """Scalars that the backbone adds to the loss of the actions while it is trained, by name."""
 
     def pooled(self) -> Tensor:
         """Mean of the last action-query states beside the state token, (B, 2 d)."""

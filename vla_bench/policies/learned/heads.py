@@ -11,11 +11,12 @@ from vla_bench.errors import UserError
 from vla_bench.nn.dit import ChunkSizes
 from vla_bench.policies.act.head import ActConfig, ActHead, ActSampling
 from vla_bench.policies.anchorvla.head import AnchoredConfig, AnchoredHead, AnchoredSampling
+from vla_bench.policies.deepvision.head import OftConfig, OftHead, OftSampling
 from vla_bench.policies.diffusion.head import DiffusionConfig, DiffusionHead, DiffusionSampling
 from vla_bench.policies.l1.head import L1Config, L1Head, L1Sampling
 from vla_bench.policies.learned.head import ActionHead, Settings
 
-AnyHead = AnchoredConfig | DiffusionConfig | L1Config | ActConfig
+AnyHead = AnchoredConfig | DiffusionConfig | L1Config | ActConfig | OftConfig
 HeadConfig = Annotated[AnyHead, Field(discriminator="kind")]
 """Settings of any head, told apart by `kind`."""
 
@@ -24,6 +25,7 @@ SAMPLING: dict[str, type[Settings]] = {
     "diffusion": DiffusionSampling,
     "l1": L1Sampling,
     "act": ActSampling,
+    "oft": OftSampling,
 }
 """Sampling settings by kind of head."""
 
@@ -32,6 +34,7 @@ HEADS: dict[type[Settings], type[ActionHead]] = {
     DiffusionConfig: DiffusionHead,
     L1Config: L1Head,
     ActConfig: ActHead,
+    OftConfig: OftHead,
 }
 """Heads by what they are built with."""
 
@@ -42,9 +45,10 @@ def make_head(config: AnyHead, sizes: ChunkSizes) -> ActionHead:
     Raises:
         UserError: The backbone's width does not divide by the head's number of attention heads.
     """
-    if sizes.width % config.heads:
+    heads: int = getattr(config, "heads", 1)  # a plain head has no attention
+    if sizes.width % heads:
         raise UserError(
-            f"head.heads={config.heads}: expected a divisor of the backbone's width {sizes.width}; "
-            f"use --set head.heads={math.gcd(config.heads, sizes.width)}"
+            f"head.heads={heads}: expected a divisor of the backbone's width {sizes.width}; "
+            f"use --set head.heads={math.gcd(heads, sizes.width)}"
         )
     return HEADS[type(config)](config, sizes)

@@ -387,12 +387,21 @@ def _tasks_of(part: str, data: Mapping[str, Any]) -> dict[str, Any]:
     return {name: {**task, **own} for name, task in data["tasks"].items()}
 
 
+TAGS = ("kind", "name")
+"""Keys that say which settings a table has; where one changes, nothing of the table underneath is kept."""
+
+
 def _overlay(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in changes.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        below = merged.get(key)
+        both = isinstance(value, dict) and isinstance(below, dict) and not _retagged(below, value)
         merged[key] = _overlay(merged[key], value) if both else value
     return merged
+
+
+def _retagged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> bool:
+    return any(tag in base and tag in changes and base[tag] != changes[tag] for tag in TAGS)
 
 
 def _parse(kind: type[NamedT], path: Path, changes: Mapping[str, Any]) -> NamedT:

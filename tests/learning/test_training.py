@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from tests.learned import POLICIES, SMALL, demonstrations, recipe
 from vla_bench.errors import UserError
 from vla_bench.learning import recipes, training, training_state
+from vla_bench.learning.augmentation import shifted
 from vla_bench.learning.training import rate, train
 from vla_bench.learning.training_state import LOG, STATE, TrainingState
 from vla_bench.learning.windows import WindowData, demonstrations_digest, split_episodes
@@ -330,9 +331,9 @@ def test_weights_that_a_backbone_cannot_start_from(tmp_path):
 
 def test_shifted_images_keep_their_size_and_repeat_their_edges():
     images = torch.arange(36, dtype=torch.uint8).reshape(1, 1, 1, 6, 6).expand(64, 2, 3, 6, 6)
-    shifted = training._shift(images, 2, torch.Generator().manual_seed(0))
+    shifts = torch.randint(-2, 3, (2, 64, 1), generator=torch.Generator().manual_seed(0))
     seen = set()
-    for moved in shifted:
+    for moved in shifted(images, shifts):
         assert (moved == moved[:1, :1]).all()
         (row, column) = divmod(int(moved[0, 0, 2, 2]), 6)
         rows = (torch.arange(6) + row - 2).clamp(0, 5)

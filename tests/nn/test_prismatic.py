@@ -10,6 +10,7 @@ pytest.importorskip("transformers")
 pytest.importorskip("peft")
 
 from vla_bench.errors import UserError
+from vla_bench.nn.backbone import Masked
 from vla_bench.nn.backbones import PrismaticConfig, make_backbone
 from vla_bench.nn.prismatic import PrismaticBackbone, PrismaticSizes
 from vla_bench.nn.prismatic_text import prompt, stand_in_tokenizer
@@ -428,3 +429,23 @@ def test_the_stand_in_tokenizer_counts_like_the_published_one():
     assert counts[:2] == [47, 39]
     assert max(tokenize(prompt(LONG))) < 1000
     assert tokenize(prompt("open the fridge")) == tokenize(prompt("Open the fridge "))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("layer", range(SMALL.layers + 1))
+def test_masked_tokens_are_zero_at_their_layer_alone(backbone, layer):
+    images, state = observations()
+    tokens = torch.zeros(2, 2 * PATCHES, dtype=torch.bool)
+    tokens[0, 1:3] = True
+    whole = backbone(images, [SHORT, LONG], state)
+    seen = backbone(images, [SHORT, LONG], state, masked=Masked(layer, tokens))
+    for number, (before, after) in enumerate(zip(whole.vision, seen.vision, strict=True)):
+        if number == layer:
+            assert not after[tokens].any()
+        assert (number < layer) <= torch.equal(after, before)
+    changed = [
+        not torch.equal(a, b) for a, b in zip(seen.queries[-1], whole.queries[-1], strict=True)
+    ]
+    assert changed == [layer < SMALL.layers, False]
+    again = backbone(images, [SHORT, LONG], state)
+    assert torch.equal(again.queries[-1], whole.queries[-1])

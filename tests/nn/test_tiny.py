@@ -10,6 +10,7 @@ from tests.learned import draws
 from vla_bench.cards import SuiteCard, find_cards, load_card
 from vla_bench.nn import tiny
 from vla_bench.nn.attention import Attention, Layer
+from vla_bench.nn.backbone import Masked
 from vla_bench.nn.embeddings import sinusoidal
 from vla_bench.nn.tiny import WORDS, TinyBackbone, hash_words, resized
 
@@ -184,3 +185,24 @@ def test_images_are_resized_as_torch_does_it(side):
         scaled = laid_out.float() / 127.5 - 1.0
         wanted = torch.nn.functional.interpolate(scaled, (64, 64), mode="area")
         assert torch.equal(resized(scaled, 64), wanted)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("layer", range(LAYERS + 1))
+def test_masked_tokens_are_zero_at_their_layer_alone(layer):
+    model, pixels, state = backbone(), images(), draws(1, BATCH, STATE)
+    tokens = torch.zeros(BATCH, VIEWS * GRID * GRID, dtype=torch.bool)
+    tokens[0, 1] = tokens[2, 3:6] = True
+    whole = model(pixels, INSTRUCTIONS, state)
+    seen = model(pixels, INSTRUCTIONS, state, masked=Masked(layer, tokens))
+    for number, (before, after) in enumerate(zip(whole.vision, seen.vision, strict=True)):
+        if number == layer:
+            assert not after[tokens].any()
+            assert torch.equal(after[~tokens], before[~tokens])
+        elif number < layer:
+            assert torch.equal(after, before)
+    assert torch.equal(seen.raw_vision, whole.raw_vision)
+    changed = [
+        not torch.equal(a, b) for a, b in zip(seen.queries[-1], whole.queries[-1], strict=True)
+    ]
+    assert changed == [layer < LAYERS, False, layer < LAYERS, False]

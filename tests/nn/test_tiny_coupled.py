@@ -5,6 +5,7 @@ import torch
 from pydantic import ValidationError
 
 from tests.learned import draws
+from vla_bench.nn.backbone import Masked
 from vla_bench.nn.backbones import TinyCoupledConfig, make_backbone
 from vla_bench.nn.coupled.coupler import Coupler
 from vla_bench.nn.coupled.settings import chosen_layers
@@ -273,3 +274,16 @@ def test_which_layers_are_coupled():
 def test_settings_that_cannot_be(change, pattern):
     with pytest.raises(ValidationError, match=pattern):
         TinyCoupledConfig(**SMALL | change)
+
+
+@pytest.mark.parametrize("layer", range(LAYERS + 1))
+def test_masked_tokens_are_zero_at_their_layer(layer):
+    model, tokens = build(), torch.zeros(BATCH, VIEWS * GRID * GRID, dtype=torch.bool)
+    tokens[:, [0, 5]] = True
+    with torch.no_grad():
+        plain = seen(model)
+        masked = model(images(), INSTRUCTIONS, draws(1, BATCH, STATE), masked=Masked(layer, tokens))
+    for number, (one, other) in enumerate(zip(plain.vision, masked.vision, strict=True)):
+        assert torch.equal(one, other) == (number < layer)
+        assert (other[:, [0, 5]] == 0).all() == (number == layer)
+    assert torch.equal(plain.queries[-1], masked.queries[-1]) == (layer == LAYERS)

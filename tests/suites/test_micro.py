@@ -337,17 +337,17 @@ def test_the_wrist_sees_the_ball_at_the_fingertip_only():
     from vla_bench.suites.micro import pictures
 
     near, far = world_of((0.31, 0.0, "blue")), world_of((1.2, 0.0, "blue"))
-    assert shows(pictures.wrist(near, 64), COLOURS["blue"])
-    assert not shows(pictures.wrist(far, 64), COLOURS["blue"])
+    assert shows(pictures.seen(near, pictures.view_of("wrist", near, 64)), COLOURS["blue"])
+    assert not shows(pictures.seen(far, pictures.view_of("wrist", far, 64)), COLOURS["blue"])
 
 
 @pytest.mark.parametrize("camera", ["head", "wrist"])
 def test_a_moved_ball_changes_the_picture(camera):
     from vla_bench.suites.micro import pictures
 
-    draw = getattr(pictures, camera)
+    worlds = (world_of((0.4, y, "red"), post=(0.9, 0.0)) for y in (0.0, 0.02))
     here, there = (
-        draw(world_of((0.4, y, "red"), post=(0.9, 0.0)), 64).astype(int) for y in (0.0, 0.02)
+        pictures.seen(world, pictures.view_of(camera, world, 64)).astype(int) for world in worlds
     )
     assert np.abs(here - there).max() > 20
 
@@ -358,7 +358,7 @@ def test_the_head_looks_where_the_robot_is_heading():
     world = world_of((1.0, 0.6, "red"))
     columns = []
     for _ in range(2):
-        image = pictures.head(world, 64).astype(int)
+        image = pictures.seen(world, pictures.view_of("head", world, 64)).astype(int)
         rows, found = np.nonzero(np.abs(image - COLOURS["red"]).max(axis=-1) <= 3)
         columns.append(found.mean())
         assert rows.mean() < 40

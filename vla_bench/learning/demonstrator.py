@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 from vla_bench.cards import SuiteCard
 from vla_bench.errors import UserError
 from vla_bench.items import WorkItem
+from vla_bench.learning.events import gripper_events
 from vla_bench.learning.images import resize
 from vla_bench.learning.noise import ActionNoise
 from vla_bench.learning.recording import Recording
 from vla_bench.policies.base import Observation, Policy
 from vla_bench.suites.base import RawObservation, SuiteEnv
+from vla_bench.suites.viewpoint import Viewpoint
 
 STEPS_AFTER_SUCCESS = 4
 """Steps that are recorded after success."""
@@ -65,6 +67,7 @@ class Demonstrator:
             self._lead_in(self.novice, item)
         self.policy.reset(item)
         sees = bool(self.policy.card.inputs.images)
+        tells = _tells_places(self.env)
         last, step, holds = self.suite.max_steps, 0, False
         while step < last:
             shown = self.image_every > 0 and step % self.image_every == 0
@@ -74,12 +77,17 @@ class Demonstrator:
                 break
             executed = noise.executed(action)
             episode.add(self._stored(seen, shown), action, executed)
+            if tells:
+                episode.locate(self.env.gripper_position(), self._views() if shown else {})
             holds = self.env.advance(executed)
             step += 1
             if holds and episode.success_step is None:
                 episode.success_step, last = step, step + STEPS_AFTER_SUCCESS
         if self.suite.outcome == "final" and not holds:
             episode.success_step = None
+        if episode.executed:
+            commands = np.stack(episode.executed)[:, list(self.env.grippers)]
+            episode.events = gripper_events(commands)
         return episode
 
     def _lead_in(self, novice: Policy, item: WorkItem) -> None:
@@ -119,3 +127,17 @@ class Demonstrator:
         """What is recorded of an observation: images only where they are due, and resized."""
         images = {name: resize(image, self.image_size) for name, image in seen["images"].items()}
         return {**seen, "images": images if shown else {}}
+
+    def _views(self) -> dict[str, Viewpoint]:
+        """How the cameras see, resized as their images are."""
+        views = self.env.viewpoints()
+        return {name: view.resized(self.image_size) for name, view in views.items()}
+
+
+def _tells_places(env: SuiteEnv) -> bool:
+    """Whether the suite knows where its gripper and its cameras are."""
+    try:
+        env.gripper_position(), env.viewpoints()
+    except UserError:
+        return False
+    return True

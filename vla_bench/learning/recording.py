@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +20,7 @@ from vla_bench.learning.hdf5 import h5py
 from vla_bench.learning.layouts.own import FORMAT, VERSION
 from vla_bench.locks import acquire
 from vla_bench.suites.base import RawObservation
+from vla_bench.suites.viewpoint import Viewpoint
 
 FRAMES_PER_CHUNK = 16
 Header = Mapping[str, str | int | float]
@@ -41,6 +42,19 @@ class Recording:
     """`state/<entry>` and `privileged/<entry>`, one array a step, and `images/<camera>`."""
     image_steps: list[int] = field(default_factory=list)
     """Steps that were rendered: those of the images."""
+
+    gripper: list[NDArray[np.float64]] = field(default_factory=list)
+    """Its positions (3,), world frame (m); none if the suite does not tell."""
+    views: dict[str, list[Viewpoint]] = field(default_factory=dict)
+    """By camera one for each of its images; none if the suite does not tell."""
+    events: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    """Steps at which the gripper was told to open or to close."""
+
+    def locate(self, gripper: NDArray[np.float64], views: Mapping[str, Viewpoint]) -> None:
+        """Notes where gripper and cameras are at a step; views of the images that it has."""
+        self.gripper.append(gripper)
+        for camera, view in views.items():
+            self.views.setdefault(camera, []).append(view)
 
     def add(
         self,
@@ -99,6 +113,11 @@ class RecordingWriter:
         group["image_steps"] = np.array(episode.image_steps, np.int64)
         for name, column in episode.observations.items():
             _write_column(group, name, np.stack(column))
+        if episode.gripper:
+            group["gripper"] = np.stack(episode.gripper).astype(np.float32)
+            group["events"] = episode.events
+        for camera, views in episode.views.items():
+            _write_views(group.create_group(f"views/{camera}"), views)
         self.count += 1
 
     def _opened(self) -> h5py.File:
@@ -132,6 +151,14 @@ def _write_column(group: h5py.Group, name: str, values: NDArray[Any]) -> None:
         return
     chunks = (min(len(values), FRAMES_PER_CHUNK), *values.shape[1:])
     group.create_dataset(name, data=values, chunks=chunks, compression="gzip", compression_opts=1)
+
+
+def _write_views(group: h5py.Group, views: Sequence[Viewpoint]) -> None:
+    """Matrices in compressed blocks: most stay as they are from one image to the next."""
+    group.attrs.update({"width": views[0].width, "height": views[0].height})
+    for name in ("intrinsics", "extrinsics"):
+        matrices = np.stack([getattr(view, name) for view in views]).astype(np.float32)
+        group.create_dataset(name, data=matrices, compression="gzip", shuffle=True)
 
 
 def check_same(path: Path, header: Header, episodes: int) -> None:

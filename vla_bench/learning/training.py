@@ -15,11 +15,11 @@ from torch import Tensor
 
 from vla_bench.cards import ActionConvention, SuiteCard, load_card
 from vla_bench.errors import UserError
+from vla_bench.learning.augmentation import augmented
 from vla_bench.learning.demonstrations import Demonstration
 from vla_bench.learning.residual_training import train_residual
 from vla_bench.learning.training_state import TrainingLog, TrainingState
 from vla_bench.learning.windows import (
-    Observations,
     WindowData,
     demonstrations_digest,
     split_episodes,
@@ -42,6 +42,8 @@ from vla_bench.policies.learned.recipe import Recipe, TrainingConfig
 VALIDATION_WINDOWS, VALIDATION_BATCH = 512, 64
 LEAST_RATE = 0.1
 """Where the learning rate ends, as a fraction of its peak."""
+RARE = 0.05
+"""Share of the images with a task anchor below which the log says so."""
 OnUpdate = Callable[[int, dict[str, float]], None]
 """Called with the updates made so far and the latest losses."""
 
@@ -204,6 +206,7 @@ def _train_policy(
         if (update + 1) % config.every == 0 or update + 1 == config.updates:
             with state.averaged():
                 losses.update(validate(model, data.validation))
+            losses.update(_rare_anchors(data.training))
             log.write(update + 1, losses)
             spent = state.earlier_s + time.perf_counter() - began
             state.save(out, identity, update + 1, spent)
@@ -219,14 +222,13 @@ def _update(
     steps = torch.randint(len(data), (config.batch,), generator=generator)
     device = next(model.parameters()).device
     model.train()
-    observed = _augmented(data.observations(steps), config, generator)
+    observed, windows = augmented(data.observations(steps), data.windows(steps), config, generator)
     state.set_rate(config.learning_rate * rate(update, config))
     with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
         context = model.encode(
             observed.images.to(device), observed.instructions, observed.state.to(device)
         )
-        windows = data.windows(steps).to(device)
-        losses: dict[str, Tensor] = model.head.loss(context, windows, generator)
+        losses: dict[str, Tensor] = model.head.loss(context, windows.to(device), generator)
         losses["total"] = losses["total"] + sum(context.losses.values())
     norm = state.step(losses["total"])
     if not math.isfinite(norm):
@@ -247,27 +249,10 @@ def rate(update: int, config: TrainingConfig) -> float:
     return LEAST_RATE + (1 - LEAST_RATE) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def _augmented(
-    observed: Observations, config: TrainingConfig, generator: torch.Generator
-) -> Observations:
-    images, state = observed.images, observed.state
-    if config.image_shift and images.shape[1]:
-        images = _shift(images, config.image_shift, generator)
-    if config.state_noise:
-        state = state + config.state_noise * torch.randn(state.shape, generator=generator)
-    return Observations(images, observed.instructions, state)
-
-
-def _shift(images: Tensor, most: int, generator: torch.Generator) -> Tensor:
-    """Moves each observation's images by up to `most` pixels; edges are repeated."""
-    height, width = images.shape[-2:]
-    shifts = torch.randint(-most, most + 1, (2, len(images), 1), generator=generator)
-    rows = (torch.arange(height) + shifts[0]).clamp(0, height - 1)
-    columns = (torch.arange(width) + shifts[1]).clamp(0, width - 1)
-    batch = torch.arange(len(images))[:, None, None]
-    return images.permute(0, 3, 4, 1, 2)[batch, rows[:, :, None], columns[:, None]].permute(
-        0, 3, 4, 1, 2
-    )
+def _rare_anchors(data: WindowData) -> dict[str, float]:
+    """Tasks of which next to no image shows a task anchor: whatever is to be learnt of it is not."""
+    shares = data.task_anchors.items()
+    return {f"task_anchors/{task}": share for task, share in shares if share < RARE}
 
 
 @torch.no_grad()

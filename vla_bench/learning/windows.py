@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from vla_bench.errors import UserError, nearest
 from vla_bench.items import digest
 from vla_bench.learning.demonstrations import Demonstration
+from vla_bench.learning.places import places_of, task_anchor_shares
 from vla_bench.nn.normalisation import Normaliser
 from vla_bench.policies.learned.head import Windows
 from vla_bench.policies.learned.recipe import Recipe
@@ -48,6 +49,9 @@ class WindowData:
         actions: Maps actions to the model's units.
         state: Maps state vectors to the model's units.
         balanced: Whether an error of each action entry counts by how little that entry moves.
+
+    Attributes:
+        task_anchors: By task the share of images that show a task anchor; none if none is told.
     """
 
     def __init__(
@@ -74,6 +78,9 @@ class WindowData:
         )
         seen = _steps_with_images(demonstrations, recipe, lengths)
         self.images = _images(demonstrations, recipe, len(seen))
+        places = _places(demonstrations, recipe)
+        self.places = None if places is None else torch.from_numpy(places)
+        self.task_anchors = {} if places is None else task_anchor_shares(demonstrations, places)
         self.has_all_images = len(seen) == sum(lengths)
         self.starts, self._image = seen, torch.arange(len(seen))
         if recipe.training.blank_images:
@@ -96,8 +103,14 @@ class WindowData:
         )
 
     def windows(self, windows: Tensor) -> Windows:
-        """The chunks of some windows, int64 (B,); past an episode's end its last action."""
-        return self._chunks(self.starts[windows])
+        """The chunks of some windows, int64 (B,), past an episode's end its last action; and places."""
+        chunks = self._chunks(self.starts[windows])
+        if self.places is None:
+            return chunks
+        image = self._image[windows]
+        places = self.places[image]
+        places[image == BLANK] = torch.nan
+        return replace(chunks, places=places)
 
     def _chunks(self, steps: Tensor) -> Windows:
         reach = steps[:, None] + torch.arange(self.chunk_length)
@@ -164,6 +177,19 @@ def _images(demonstrations: Sequence[Demonstration], recipe: Recipe, rows: int) 
         return torch.zeros(rows, 0, 3, 1, 1, dtype=torch.uint8)
     columns = [np.concatenate([d.images[view] for d in demonstrations]) for view in views]
     return torch.from_numpy(np.stack(columns, axis=1)).permute(0, 1, 4, 2, 3).contiguous()
+
+
+def _places(demonstrations: Sequence[Demonstration], recipe: Recipe) -> NDArray[np.float32] | None:
+    """float32 (rows, 2, views, 2), NaN for episodes that tell none; None if no episode tells any."""
+    found = [places_of(d, recipe.inputs.images) for d in demonstrations]
+    if all(places is None for places in found):
+        return None
+    shape = (2, len(recipe.inputs.images), 2)
+    parts = [
+        np.full((len(d.image_steps), *shape), np.nan, np.float32) if places is None else places
+        for d, places in zip(demonstrations, found, strict=True)
+    ]
+    return np.concatenate(parts)
 
 
 def split_episodes(

@@ -32,8 +32,8 @@ class TinySizes(BaseModel):
     """Visual tokens per side of an image."""
     width: PositiveInt = 96
     """Size of a token."""
-    layers: PositiveInt = 3
-    """Transformer layers."""
+    layers: NonNegativeInt = 3
+    """Transformer layers; 0 for a head that does without, such as PosA-VLA's."""
     heads: PositiveInt = 4
     """Attention heads."""
     queries: PositiveInt = 8
@@ -103,25 +103,35 @@ class FullSizeConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    queries: PositiveInt = 64
-    """Action-query tokens."""
-    lora_rank: NonNegativeInt = 64
-    """Rank of the low-rank adapters; 0 trains all weights."""
     pretrained: bool = True
-    """Whether to start from the published weights and tokenizer; else random weights and bytes."""
+    """Whether to start from the published weights and tokenizer; else random weights and a stand-in for
+    the tokenizer."""
 
 
 class PrismaticConfig(FullSizeConfig):
     """Settings of `PrismaticBackbone`."""
 
     name: Literal["prismatic-qwen2.5-0.5b"] = "prismatic-qwen2.5-0.5b"
+    queries: PositiveInt = 64
+    """Action-query tokens."""
+    lora_rank: NonNegativeInt = 64
+    """Rank of the low-rank adapters; 0 trains all weights."""
     vision_layer: Literal[-2, -1] = -2
     """Block of each vision tower whose output is read: the last but one, or the last."""
     lora_vision: bool = True
     """Whether the vision towers carry adapters too."""
 
 
-AnyBackbone = TinyConfig | TinyCoupledConfig | PrismaticConfig
+class ClipDinoConfig(FullSizeConfig):
+    """Settings of `ClipDinoBackbone`."""
+
+    name: Literal["clip-b16-dinov2-b"] = "clip-b16-dinov2-b"
+    train_vision: bool = False
+    """Whether the image towers are trained. Not in the paper's digest; frozen, they cost no memory for
+    gradients and keep the space that CLIP shares with texts."""
+
+
+AnyBackbone = TinyConfig | TinyCoupledConfig | PrismaticConfig | ClipDinoConfig
 BackboneConfig = Annotated[AnyBackbone, Field(discriminator="name")]
 """Settings of any backbone, told apart by `name`."""
 
@@ -148,10 +158,12 @@ def make_backbone(
         return _tiny_coupled(config, views, state_size)
     # transformers takes seconds to import and is an extra.
     try:
+        from vla_bench.nn.clip_dino import ClipDinoBackbone
         from vla_bench.nn.prismatic import PrismaticBackbone
     except ImportError as error:
         raise UserError(f"{config.name} {_lack(error)}") from None
-    return PrismaticBackbone(views=views, state_size=state_size, weights=weights, **settings)
+    kind = PrismaticBackbone if isinstance(config, PrismaticConfig) else ClipDinoBackbone
+    return kind(views=views, state_size=state_size, weights=weights, **settings)
 
 
 def _tiny_coupled(config: TinyCoupledConfig, views: int, state_size: int) -> TinyCoupledBackbone:

@@ -12,7 +12,7 @@ from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
 from transformers import Qwen2Config, Qwen2Model
 
-from vla_bench.nn.backbone import Backbone, Context
+from vla_bench.nn.backbone import Backbone, Context, Masked
 from vla_bench.nn.prismatic_text import prompt, published_tokenizer, stand_in_tokenizer
 from vla_bench.nn.prismatic_vision import (
     DINO_LARGE,
@@ -78,7 +78,7 @@ class PrismaticBackbone(Backbone):
         sizes = sizes or PrismaticSizes()
         self.sizes, self.views = sizes, views
         self.width, self.layers = sizes.width, sizes.layers
-        self.raw_width = sizes.dino.width + sizes.siglip.width
+        self.raw_width, self.text_width = sizes.dino.width + sizes.siglip.width, sizes.width
         self.tokenize = (
             published_tokenizer() if pretrained else stand_in_tokenizer(sizes.vocabulary)
         )
@@ -107,11 +107,14 @@ class PrismaticBackbone(Backbone):
         instructions: Sequence[str],
         proprioception: Tensor,
         need_attention: bool = False,
+        masked: Masked | None = None,
     ) -> Context:
         """See `Backbone.forward`."""
         raw, vision = self._see(images)
         x, slots = self._sequence(instructions, vision)
-        with _attention_kernel(self.language, "eager" if need_attention else "sdpa"):
+        x = masked.applied(x, 0, first=1) if masked else x
+        kernel = _attention_kernel(self.language, "eager" if need_attention else "sdpa")
+        with kernel, _masking(self.language, masked):
             out = self.language(
                 inputs_embeds=x,
                 # A mask of its own keeps the model from inspecting values, which meta tensors lack.
@@ -123,6 +126,7 @@ class PrismaticBackbone(Backbone):
         last = 1 + vision.shape[1]
         rows = slots[:, :, None].expand(-1, -1, self.width)
         side = self.sizes.image_size // self.sizes.patch
+        text, phrases = self.described(instructions)
         return Context(
             vision=tuple(state[:, 1:last] for state in out.hidden_states),
             queries=tuple(state.gather(1, rows) for state in out.hidden_states),
@@ -130,7 +134,18 @@ class PrismaticBackbone(Backbone):
             raw_vision=raw,
             grid=(self.views, side, side),
             attention=tuple(_rows(a[..., 1:last], slots) for a in out.attentions or ()),
+            text=text,
+            phrases=phrases,
         )
+
+    def describe(self, texts: Sequence[str]) -> Tensor:
+        """The mean of the embedded tokens; see `Backbone.describe`."""
+        rows = [self.tokenize(text.strip().lower() or "none") for text in texts]
+        device = self.queries.device
+        means = [
+            self.language.embed_tokens(torch.tensor(row, device=device)).mean(0) for row in rows
+        ]
+        return torch.stack(means)
 
     def _see(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Features of the towers (B, Nv, their width) and visual tokens (B, Nv, d)."""
@@ -198,6 +213,26 @@ def _attention_kernel(model: Qwen2Model, kernel: str) -> Iterator[None]:
         yield
     finally:
         model.set_attn_implementation("sdpa")
+
+
+@contextmanager
+def _masking(model: Qwen2Model, masked: Masked | None) -> Iterator[None]:
+    """Zeroes visual tokens, which begin at index 1, in what a layer gives; the last one's are normed."""
+    if masked is None or masked.layer == 0:
+        yield
+        return
+    layer = masked.layer
+    made_by = model.norm if layer == len(model.layers) else model.layers[layer - 1]
+
+    def zero(module: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> Tensor:
+        return masked.applied(out, layer, first=1)
+
+    # Before the model's own hook, which keeps the states that it returns.
+    hook = made_by.register_forward_hook(zero, prepend=True)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _causal(x: Tensor) -> Tensor:

@@ -13,10 +13,12 @@ from transformers import (
     SiglipVisionModel,
 )
 
+from vla_bench.nn.pixels import Channels, fitted, scaled
+
 REGISTERS = 4
 """Register tokens of the DINOv2 tower; they and the class token are not patches."""
-Channels = tuple[float, float, float]
-DINO_MEAN, DINO_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+DINO_MEAN: Channels = (0.485, 0.456, 0.406)
+DINO_STD: Channels = (0.229, 0.224, 0.225)
 SIGLIP_MEAN, SIGLIP_STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 
 
@@ -64,21 +66,13 @@ class VisionTowers(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Features of uint8 images (N, 3, h, w): (N, patches, both widths), rows before columns."""
-        pixels = images.float()
-        if images.shape[-2:] != (self.image_size, self.image_size):
-            size = (self.image_size, self.image_size)
-            pixels = nn.functional.interpolate(pixels, size, mode="bicubic", antialias=True)
-        pixels = pixels.clamp(0, 255) / 255
-        first = self.dino(pixel_values=self._normalised(pixels, DINO_MEAN, DINO_STD))
-        second = self.siglip(pixel_values=self._normalised(pixels, SIGLIP_MEAN, SIGLIP_STD))
+        pixels = fitted(images, self.image_size)
+        dtype = self.dino.dtype
+        first = self.dino(pixel_values=scaled(pixels, DINO_MEAN, DINO_STD).to(dtype))
+        second = self.siglip(pixel_values=scaled(pixels, SIGLIP_MEAN, SIGLIP_STD).to(dtype))
         patches = first.last_hidden_state[:, 1 + REGISTERS :]
         features: Tensor = torch.cat([patches, second.last_hidden_state], dim=-1)
         return features
-
-    def _normalised(self, pixels: Tensor, mean: Channels, std: Channels) -> Tensor:
-        shift, scale = pixels.new_tensor([mean, std])[..., None, None]
-        normalised: Tensor = (pixels - shift) / scale
-        return normalised.to(self.dino.dtype)
 
 
 def _dino(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vla_bench.nn.attention import Layer
-from vla_bench.nn.backbone import Backbone, Context
+from vla_bench.nn.backbone import Backbone, Context, Masked
 
 WORDS = 512
 """Size of the hashed vocabulary; 0 is padding."""
@@ -29,7 +29,7 @@ class TinyBackbone(Backbone):
         image_size: Side of the square that images are resized to (px); a multiple of `4 * grid`.
         grid: Visual tokens per side of an image.
         width: Size of a token.
-        layers: Transformer layers.
+        layers: Transformer layers; 0 leaves the visual tokens and the state as they are embedded.
         heads: Attention heads.
         queries: Action-query tokens.
     """
@@ -47,7 +47,8 @@ class TinyBackbone(Backbone):
         queries: int = 8,
     ) -> None:
         super().__init__()
-        self.width, self.layers, self.raw_width = width, layers, width
+        self.width, self.layers = width, layers
+        self.raw_width = self.text_width = width
         self.views, self.image_size, self.grid = views, image_size, grid
         if views:
             self.stem = _stem(image_size // (4 * grid), width)
@@ -64,6 +65,7 @@ class TinyBackbone(Backbone):
         instructions: Sequence[str],
         proprioception: Tensor,
         need_attention: bool = False,
+        masked: Masked | None = None,
     ) -> Context:
         """See `Backbone.forward`."""
         words = hash_words(instructions).to(proprioception.device)
@@ -72,15 +74,18 @@ class TinyBackbone(Backbone):
         state = self.state(proprioception, text.sum(1))[:, None]
         queries = self.queries.expand(len(words), -1, -1)
         x = torch.cat([text, vision, state, queries], dim=1)
+        first, last = words.shape[1], words.shape[1] + vision.shape[1]
+        x = masked.applied(x, 0, first) if masked else x
         bias = _padding_bias(words, x.shape[1])
         states, attention = [x], []
-        for block in self.blocks:
+        for number, block in enumerate(self.blocks, 1):
             if need_attention:
                 attention.append(self._attention(block, x, bias, words.shape[1], vision.shape[1]))
             x = block(x, bias)
+            x = self.norm(x) if number == self.layers else x
+            x = masked.applied(x, number, first) if masked else x
             states.append(x)
-        states[-1] = self.norm(x)
-        first, last = words.shape[1], words.shape[1] + vision.shape[1]
+        described, phrases = self.described(instructions)
         return Context(
             vision=tuple(s[:, first:last] for s in states),
             queries=tuple(s[:, last + 1 :] for s in states),
@@ -88,7 +93,14 @@ class TinyBackbone(Backbone):
             raw_vision=raw,
             grid=(self.views, self.grid, self.grid),
             attention=tuple(attention),
+            text=described,
+            phrases=phrases,
         )
+
+    def describe(self, texts: Sequence[str]) -> Tensor:
+        """The mean of the words; see `Backbone.describe`."""
+        words = hash_words(texts).to(self.words.weight.device)
+        return self.words(words).sum(1) / (words != 0).sum(1, keepdim=True).clamp(min=1)
 
     def _see(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Features of the stem and visual tokens, both (B, visual tokens, width)."""

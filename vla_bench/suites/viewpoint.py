@@ -44,6 +44,14 @@ class Viewpoint:
         pixels: Floats = seen[..., :2] / depth
         return pixels
 
+    def resized(self, size: int | None) -> Viewpoint:
+        """The same camera once its image has `size` x `size` pixels; None leaves it as it is."""
+        if size is None:
+            return self
+        wide, high = size / self.width, size / self.height
+        scale = np.array([(wide, 0, (wide - 1) / 2), (0, high, (high - 1) / 2), (0, 0, 1)])
+        return Viewpoint(scale @ self.intrinsics, self.extrinsics, size, size)
+
     def places(self, points: ArrayLike) -> Floats:
         """The same as fractions of the image's width and height, (0, 0) its first corner.
 

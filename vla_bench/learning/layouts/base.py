@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from vla_bench.errors import UserError, nearest
 from vla_bench.learning import hdf5
 from vla_bench.learning.hdf5 import h5py
 from vla_bench.learning.images import resize
+from vla_bench.suites.viewpoint import Viewpoint
 
 Images = NDArray[np.uint8]
 """(T, H, W, 3), RGB."""
@@ -39,6 +40,13 @@ class Demonstration:
     """(K,) the rows that the images belong to, rising; all T of them but for `--image-every`."""
     suite: str
     """Name of the suite, "" if the file does not say."""
+    gripper: NDArray[np.float32] | None = None
+    """(T, 3) the point between the fingertips, world frame (m); None if the file does not say."""
+    events: NDArray[np.int64] | None = None
+    """Rows at which the gripper is told to open or to close; None if the file does not say."""
+    views: Mapping[str, Viewpoint] = field(default_factory=dict)
+    """Camera name -> its matrices, (K, 3, 3) and (K, 4, 4), of the images here; none if the file does
+    not say."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,12 @@ class Parts:
     """Observations at the end that no action follows."""
     image_steps: str | None = None
     """Dataset of the rows that there are images of; None if of all."""
+    gripper: str | None = None
+    """Dataset of the gripper's positions."""
+    events: str | None = None
+    """Dataset of the gripper's events."""
+    views: Mapping[str, str] = field(default_factory=dict)
+    """Groups of the viewpoints by camera name."""
 
 
 class Layout(ABC):
@@ -132,10 +146,13 @@ def read_episode(
         for entry, part in parts.state.items()
     }
     image_steps = _image_steps(group, parts, steps)
-    images = {}
+    images, views = {}, {}
     for camera, name in _cameras(group, parts, choice).items():
         _check_rows(group, name, len(image_steps) if parts.image_steps else rows)
         images[camera] = resize(_images(layout, group, name, len(image_steps)), choice.image_size)
+        if camera in parts.views:
+            view = _viewpoint(group, parts.views[camera], len(image_steps))
+            views[camera] = view.resized(choice.image_size)
     return Demonstration(
         source=source,
         task=parts.task,
@@ -145,7 +162,20 @@ def read_episode(
         images=images,
         image_steps=image_steps,
         suite=parts.suite,
+        gripper=None if parts.gripper is None else _table(group, parts.gripper, rows)[:steps],
+        events=None if parts.events is None else hdf5.read(group, parts.events),
+        views=views,
     )
+
+
+def _viewpoint(group: h5py.Group, name: str, rows: int) -> Viewpoint:
+    """A camera's viewpoints, one for each image."""
+    matrices = []
+    for part, side in (("intrinsics", 3), ("extrinsics", 4)):
+        table = _table(group, f"{name}/{part}", rows)
+        matrices.append(table.reshape(rows, side, side).astype(np.float64))
+    size = group[name].attrs
+    return Viewpoint(*matrices, int(size["width"]), int(size["height"]))
 
 
 def _cameras(group: h5py.Group, parts: Parts, choice: Choice) -> dict[str, str]:

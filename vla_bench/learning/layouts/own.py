@@ -46,4 +46,7 @@ class OwnLayout(Layout):
             },
             images={name: f"images/{name}" for name in group.get("images", ())},
             image_steps="image_steps",
+            gripper="gripper" if "gripper" in group else None,
+            events="events" if "gripper" in group else None,
+            views={name: f"views/{name}" for name in group.get("views", ())},
         )

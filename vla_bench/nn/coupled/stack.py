@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
+from vla_bench.nn.backbone import Masked
 from vla_bench.nn.coupled.branch import (
     BranchLayer,
     Projected,
@@ -32,7 +34,9 @@ class Language:
         grid: Views, rows and columns of the visual tokens.
         rotation: Rotary positions of all tokens.
         finer: Rotary positions of an expert's tokens, (views, prefix + patches, head width).
+        norm: Applied to what the last layer gives.
         added: Of some layers (B, Nv, d), added to the visual tokens behind the layer.
+        masked: Visual tokens to zero at a layer.
     """
 
     layers: Sequence[BranchLayer]
@@ -43,9 +47,19 @@ class Language:
     instruction: slice
     actions: slice
     grid: tuple[int, int, int]
+    norm: nn.Module
     rotation: Rotation | None = None
     finer: Rotation | None = None
     added: Mapping[int, Tensor] = field(default_factory=dict)
+    masked: Masked | None = None
+
+    def shown(self, x: Tensor, number: int) -> Tensor:
+        """States (B, n, d) in front of layer `number`, with the visual tokens zeroed that are to be."""
+        if self.masked is None or number != self.masked.layer:
+            return x
+        zeroed = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device)
+        zeroed[:, self.vision] = self.masked.tokens
+        return x.masked_fill(zeroed[..., None], 0.0)
 
 
 class Trace:
@@ -59,7 +73,7 @@ class Trace:
     def __init__(self, language: Language, need_attention: bool) -> None:
         self.language = language
         self.need_attention = need_attention
-        self.states = [language.x]
+        self.states = [language.shown(language.x, 0)]
         self.attention: list[Tensor] = []
 
     @property
@@ -84,11 +98,13 @@ class Trace:
 
     def finish(self, attended: Tensor) -> None:
         """Ends the next layer with what its tokens attended to, (B, n, heads * head width)."""
-        number = self.number
-        x = self.language.layers[number].finish(self.x, attended)
-        if number in self.language.added:
-            x = x.index_add(1, self.language.vision, self.language.added[number].to(x.dtype))
-        self.states.append(x)
+        language, number = self.language, self.number
+        x = language.layers[number].finish(self.x, attended)
+        if number in language.added:
+            x = x.index_add(1, language.vision, language.added[number].to(x.dtype))
+        if number + 1 == len(language.layers):
+            x = language.norm(x)
+        self.states.append(language.shown(x, number + 1))
 
     def step(self) -> Projected:
         """Runs the next layer alone."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vla_bench.nn.attention import Layer
-from vla_bench.nn.backbone import Context
+from vla_bench.nn.backbone import Context, Masked
 from vla_bench.nn.coupled.branch import PlainLayer
 from vla_bench.nn.coupled.coupler import Coupler, LanguageSizes
 from vla_bench.nn.coupled.encode import encode
@@ -61,6 +61,7 @@ class TinyCoupledBackbone(TinyBackbone):
         instructions: Sequence[str],
         proprioception: Tensor,
         need_attention: bool = False,
+        masked: Masked | None = None,
     ) -> Context:
         """See `Backbone.forward`."""
         words = hash_words(instructions).to(proprioception.device)
@@ -82,9 +83,12 @@ class TinyCoupledBackbone(TinyBackbone):
             instruction=slice(seen, told),
             actions=slice(told + 1, None),
             grid=grid,
+            norm=self.norm,
+            masked=masked,
         )
         encoded = encode(language, self.coupler, images, need_attention)
-        states = [*encoded.states[:-1], self.norm(encoded.states[-1])]
+        states = encoded.states
+        described, phrases = self.described(instructions)
         return Context(
             vision=tuple(s[:, :seen] for s in states),
             queries=tuple(s[:, told + 1 :] for s in states),
@@ -94,6 +98,8 @@ class TinyCoupledBackbone(TinyBackbone):
             attention=encoded.attention,
             maps=encoded.maps,
             losses=encoded.losses,
+            text=described,
+            phrases=phrases,
         )
 
     def _layers(self) -> list[PlainLayer]:

@@ -21,6 +21,7 @@ from vla_bench.policies.anchorvla.selection import Select, select
 from vla_bench.policies.anchorvla.vocabulary import AnchorSource, build_vocabulary
 from vla_bench.policies.learned.head import (
     ActionHead,
+    Candidates,
     HeadSettings,
     Settings,
     Windows,
@@ -183,10 +184,16 @@ class AnchoredHead(ActionHead):
 
     def sample(self, context: Context, noise: Tensor, sampling: Settings) -> Tensor:
         """Denoises all anchors and selects one (eqs 10 and 11)."""
+        chunks, _, chosen = self.candidates(context, noise, sampling)
+        return chunks[torch.arange(len(chunks)), chosen]
+
+    def candidates(self, context: Context, noise: Tensor, sampling: Settings) -> Candidates:
+        """Every anchor denoised."""
         assert isinstance(sampling, AnchoredSampling)
         chunks, scores = self.propose(context, noise[:, :-1], sampling.steps)
-        chosen = select(sampling.select, scores, self.counts, noise[:, -1])
-        return chunks[torch.arange(len(chunks)), chosen]
+        return Candidates(
+            chunks, scores, select(sampling.select, scores, self.counts, noise[:, -1])
+        )
 
     def propose(self, context: Context, noise: Tensor, steps: int) -> tuple[Tensor, Tensor]:
         """Denoised chunks of every anchor and their scores at the last step.

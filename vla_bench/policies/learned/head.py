@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -87,6 +88,17 @@ class Windows:
         return (errors * self.weights * valid).sum() / valid.sum().clamp(min=1)
 
 
+class Candidates(NamedTuple):
+    """The chunks that a head chooses from."""
+
+    chunks: Tensor
+    """(B, M, P, A), normalised units."""
+    scores: Tensor
+    """(B, M), the larger the better."""
+    chosen: Tensor
+    """int64 (B,), which one is played."""
+
+
 class ActionHead(nn.Module, ABC):
     """Turns a context into an action chunk in normalised units."""
 
@@ -119,6 +131,10 @@ class ActionHead(nn.Module, ABC):
     def attention(self, context: Context) -> dict[str, Tensor]:
         """Where the head looks: maps (B, views, rows, columns) by name; none if it cannot say."""
         return {}
+
+    def candidates(self, context: Context, noise: Tensor, sampling: Settings) -> Candidates | None:
+        """What `sample` chooses from, arguments as there; None if it plans a single chunk."""
+        return None
 
     def diagnose(self, context: Context, windows: Windows, noise: Tensor) -> dict[str, float]:
         """Validation figures beyond the error of the sampled chunk."""

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from vla_bench.errors import UserError
+from vla_bench.nn.backbones import FullSizeConfig
 from vla_bench.policies.anchorvla import quoted as anchorvla
 from vla_bench.policies.learned.policy import choose_device, sampling_of
 from vla_bench.policies.learned.quoted import Comparison, Counted
@@ -139,6 +140,6 @@ def _quoted(
     subject: Subject, parameters: Mapping[str, Parameters], flops: Flops
 ) -> list[Comparison]:
     recipe = subject.recipe
-    if recipe.policy not in COMPARED or recipe.backbone.name == "tiny":
+    if recipe.policy not in COMPARED or not isinstance(recipe.backbone, FullSizeConfig):
         return []
     return COMPARED[recipe.policy](Counted(parameters, flops, recipe.chunk_length))

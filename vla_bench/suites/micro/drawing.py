@@ -10,11 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vla_bench.suites.viewpoint import Viewpoint
+
 Point = tuple[float, float]
 Rgb = tuple[int, int, int]
 Floats = NDArray[np.floating[Any]]
 TILE = 0.5
 """Side of a floor tile (m)."""
+HEIGHT = 1.0
+"""Of a camera above the plane (m). Any would do: all that is seen lies in the plane."""
 FLOOR: tuple[Rgb, Rgb] = ((238, 230, 216), (228, 218, 201))
 
 
@@ -34,6 +38,16 @@ class View:
     x: float
     y: float
     up: float
+
+    def viewpoint(self) -> Viewpoint:
+        """The same as a pinhole camera that hangs above the plane, in which every point of it lies."""
+        c, s = cos(self.up), sin(self.up)
+        extrinsics = np.eye(4)
+        extrinsics[:3, :3] = (s, -c, 0), (-c, -s, 0), (0, 0, -1)
+        extrinsics[:3, 3] = -extrinsics[:3, :3] @ (self.x, self.y, HEIGHT)
+        focus, middle = HEIGHT / self.scale, (self.size - 1) / 2
+        intrinsics = np.array([(focus, 0, middle), (0, focus, middle), (0, 0, 1)])
+        return Viewpoint(intrinsics, extrinsics, self.size, self.size)
 
 
 @cache

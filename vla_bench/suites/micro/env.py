@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import gymnasium
@@ -15,14 +15,12 @@ from vla_bench.perturbations.changes import Backdrop, CameraShift, Change, Light
 from vla_bench.suites.base import Arrays, RawObservation, SuiteEnv
 from vla_bench.suites.micro import pictures
 from vla_bench.suites.micro.disturbances import Disturbances
+from vla_bench.suites.micro.drawing import View
 from vla_bench.suites.micro.layouts import draw_layout
 from vla_bench.suites.micro.world import World
 from vla_bench.suites.spaces import observation_space
+from vla_bench.suites.viewpoint import Viewpoint
 
-CAMERAS: dict[str, Callable[[World, int, pictures.Appearance], NDArray[np.uint8]]] = {
-    "head": pictures.head,
-    "wrist": pictures.wrist,
-}
 PROBE_DECIMALS = 6
 
 
@@ -95,12 +93,29 @@ class MicroEnv(SuiteEnv):
 
     def observe(self, images: bool = True) -> RawObservation:
         """Draws the chosen cameras, unless told not to, and reads all state entries."""
-        cameras = self.cameras.items() if images else ()
+        cameras = self.cameras if images else ()
         return {
-            "images": {name: CAMERAS[name](self.world, size, self.looks) for name, size in cameras},
+            "images": {
+                name: pictures.seen(self.world, self._view(name), self.looks) for name in cameras
+            },
             "state": self._state(),
             "privileged": self._privileged(),
         }
+
+    def _view(self, camera: str) -> View:
+        return pictures.view_of(camera, self.world, self.cameras[camera], self.looks)
+
+    def viewpoints(self) -> Mapping[str, Viewpoint]:
+        """Cameras that hang above the plane."""
+        return {name: self._view(name).viewpoint() for name in self.cameras}
+
+    def gripper_position(self) -> NDArray[np.float64]:
+        """The fingertip, in the plane z = 0."""
+        return np.array((*self.world.tip, 0.0))
+
+    def relevant(self, camera: str) -> NDArray[np.bool_]:
+        """The balls that count."""
+        return pictures.wanted(self.world, self._view(camera))
 
     def _state(self) -> Arrays:
         world = self.world

@@ -20,6 +20,7 @@ COLOURS: dict[Colour, Rgb] = {
     "blue": (37, 99, 214),
     "yellow": (240, 180, 20),
 }
+BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 POST, POST_TOP = (74, 60, 58), (120, 102, 96)
 BASE, DECK, COLLIDED = (52, 73, 94), (93, 119, 143), (150, 40, 90)
 ARM, FINGER, TRAIL = (120, 130, 140), (25, 28, 33), (178, 190, 205)
@@ -43,23 +44,42 @@ class Appearance:
 PLAIN = Appearance()
 
 
-def head(world: World, size: int, looks: Appearance = PLAIN) -> NDArray[np.uint8]:
-    """From above, heading up, the robot near the lower edge: uint8 (size, size, 3)."""
+def view_of(camera: str, world: World, size: int, looks: Appearance = PLAIN) -> View:
+    """How a camera stands: `head` or `wrist`, with an image of `size` pixels on a side."""
+    view = {"head": _head, "wrist": _wrist}[camera](world, size)
+    return _shifted(view, looks.shifts.get(camera))
+
+
+def _head(world: World, size: int) -> View:
+    """From above, heading up, the robot near the lower edge."""
     ahead = 0.42 * HEAD_M
     x, y = _beside((world.x, world.y), world.heading, ahead, 0)
-    view = View(size, HEAD_M / size, x, y, world.heading)
-    return _picture(world, _shifted(view, looks.shifts.get("head")), looks)
+    return View(size, HEAD_M / size, x, y, world.heading)
 
 
-def wrist(world: World, size: int, looks: Appearance = PLAIN) -> NDArray[np.uint8]:
-    """From above, the arm pointing up, the fingertip at the centre: uint8 (size, size, 3)."""
-    view = View(size, WRIST_M / size, *world.tip, world.heading + world.swing)
-    return _picture(world, _shifted(view, looks.shifts.get("wrist")), looks)
+def _wrist(world: World, size: int) -> View:
+    """From above, the arm pointing up, the fingertip at the centre."""
+    return View(size, WRIST_M / size, *world.tip, world.heading + world.swing)
+
+
+def seen(world: World, view: View, looks: Appearance = PLAIN) -> NDArray[np.uint8]:
+    """What a camera shows: uint8 (size, size, 3)."""
+    return _drawn(world, view, looks.ground).image(looks.light)
+
+
+def wanted(world: World, view: View) -> NDArray[np.bool_]:
+    """Which pixels the balls that count fill by half or more, hidden parts left out: (size, size)."""
+    dark, bright = (
+        _drawn(world, view, PLAIN.ground, wanted=shade).image(PLAIN.light).astype(np.int16)
+        for shade in (BLACK, WHITE)
+    )
+    return bright[..., 0] - dark[..., 0] > WHITE[0] // 2
 
 
 def top(world: World, looks: Appearance = PLAIN) -> NDArray[np.uint8]:
     """The whole world and the base's path, its start at the lower edge: uint8 (256, 256, 3)."""
-    return _picture(world, View(TOP_SIZE, TOP_M / TOP_SIZE, 1.1, 0, 0), looks, world.path)
+    view = View(TOP_SIZE, TOP_M / TOP_SIZE, 1.1, 0, 0)
+    return _drawn(world, view, looks.ground, world.path).image(looks.light)
 
 
 def _shifted(view: View, shift: CameraShift | None) -> View:
@@ -70,25 +90,29 @@ def _shifted(view: View, shift: CameraShift | None) -> View:
     return replace(view, x=x, y=y, up=view.up + shift.rotation[2])
 
 
-def _picture(
-    world: World, view: View, looks: Appearance, path: list[Point] | None = None
-) -> NDArray[np.uint8]:
-    canvas = Canvas(view, looks.ground)
+def _drawn(
+    world: World,
+    view: View,
+    ground: NDArray[np.float64],
+    path: list[Point] | None = None,
+    wanted: Rgb | None = None,
+) -> Canvas:
+    """The whole picture; `wanted` is a colour for the balls that count in place of their own."""
+    canvas = Canvas(view, ground)
     for start, end in pairwise(path or []):
         canvas.capsule(start, end, 0.012, TRAIL)
+    colours = [COLOURS[ball.colour] for ball in world.layout.balls]
+    if wanted is not None:
+        colours = [wanted if i in world.layout.wanted else c for i, c in enumerate(colours)]
     for row in range(len(world.balls)):
         if row != world.held:
-            _ball(canvas, world, row)
+            canvas.disc(world.balls[row], BALL_RADIUS, colours[row])
     _base(canvas, world)
-    _arm(canvas, world)
+    _arm(canvas, world, colours)
     if world.layout.post is not None:
         canvas.disc(world.layout.post, POST_RADIUS, POST)
         canvas.disc(world.layout.post, 0.6 * POST_RADIUS, POST_TOP)
-    return canvas.image(looks.light)
-
-
-def _ball(canvas: Canvas, world: World, row: int) -> None:
-    canvas.disc(world.balls[row], BALL_RADIUS, COLOURS[world.layout.balls[row].colour])
+    return canvas
 
 
 def _base(canvas: Canvas, world: World) -> None:
@@ -97,14 +121,14 @@ def _base(canvas: Canvas, world: World) -> None:
     canvas.disc(_beside(centre, world.heading, 0.05, 0), 0.09, DECK)
 
 
-def _arm(canvas: Canvas, world: World) -> None:
+def _arm(canvas: Canvas, world: World, colours: list[Rgb]) -> None:
     """The gripper's two fingers stand as far apart as it is open; a held ball keeps them from closing."""
     angle = world.heading + world.swing
     palm = _beside(world.tip, angle, -0.08, 0)
     canvas.capsule((world.x, world.y), palm, 0.025, ARM)
     aside = BALL_RADIUS * (0.3 + world.opening)
     if world.held is not None:
-        _ball(canvas, world, world.held)
+        canvas.disc(world.tip, BALL_RADIUS, colours[world.held])
         aside = max(aside, 0.85 * BALL_RADIUS)
     canvas.capsule(_beside(palm, angle, 0, -aside), _beside(palm, angle, 0, aside), 0.014, FINGER)
     for side in (-aside, aside):

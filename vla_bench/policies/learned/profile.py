@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from vla_bench.errors import UserError
+from vla_bench.nn.backbones import FullSizeConfig
 from vla_bench.policies.anchorvla import quoted as anchorvla
 from vla_bench.policies.focusvla import quoted as focusvla
 from vla_bench.policies.learned.policy import choose_device, sampling_of
@@ -143,7 +144,7 @@ def _quoted(
     subject: Subject, parameters: Mapping[str, Parameters], flops: Flops, timing: Timing | None
 ) -> list[Comparison]:
     recipe = subject.recipe
-    if recipe.policy not in COMPARED or recipe.backbone.name == "tiny":
+    if recipe.policy not in COMPARED or not isinstance(recipe.backbone, FullSizeConfig):
         return []
     latency = timing.latency_p50_ms if timing else None
     return COMPARED[recipe.policy](Counted(parameters, flops, recipe.chunk_length, latency))

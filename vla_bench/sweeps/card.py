@@ -20,8 +20,8 @@ from vla_bench.items import digest
 
 Value = str | int | float | bool
 """A value of an option."""
-Panel = Literal["success", "collided", "queries_per_s", "steps_to_success"]
-Measure = Literal["success", "steps_to_success"]
+Panel = Literal["success", "collided", "queries_per_s", "steps_to_success", "attention"]
+Measure = Literal["success", "steps_to_success", "attention"]
 RECIPE = "recipe."
 """Options that start so are the recipe's: a change of one trains other weights."""
 QUICK_EPISODES = 10
@@ -56,7 +56,7 @@ class Arm(_Part):
 
 
 class Claim(_Part):
-    """A published finding as a sum of success rates, or of steps to success, that should be positive."""
+    """A published finding as a sum that should be positive, of success rates if it says nothing else."""
 
     text: str
     """The finding, in words."""
@@ -67,7 +67,7 @@ class Claim(_Part):
     margin: NonNegativeFloat = 0.0
     """How far below zero the sum may fall: 0.05 for `no worse by 5 points`."""
     measure: Measure = "success"
-    """What is added up: success rates, or mean control steps to success."""
+    """What is added up: success rates, or means of steps to success or of attention on objects."""
 
 
 class Quoted(_Part):
@@ -119,8 +119,11 @@ class Sweep(Named):
     arms: list[Arm] = Field(min_length=1)
     """The curves; the others are compared with the first."""
     panels: list[Panel] = Field(["success"], min_length=1)
-    """What the figure shows against the option: success, collisions, steps to success; or success against
-    queries/s."""
+    """What the figure shows against the option: success, collisions, steps to success, attention; or
+    success against queries/s."""
+    attention: str = ""
+    """Map of the policies whose share on the objects of the task is measured as each item begins; none if
+    left out."""
     claims: list[Claim] = Field(default_factory=list)
     """Published findings to be held against the numbers."""
     quoted: list[Quoted] = Field(default_factory=list)
@@ -152,6 +155,13 @@ class Sweep(Named):
             raise ValueError(f"two arms have one label; labels are {', '.join(labels)}")
         return self
 
+    @model_validator(mode="after")
+    def _attention_is_measured(self) -> Self:
+        shown = "attention" in self.panels or any(c.measure == "attention" for c in self.claims)
+        if shown and not self.attention:
+            raise ValueError('a panel or claim is about attention; name its map, attention = "MAP"')
+        return self
+
     @property
     def axis_name(self) -> str:
         """What the swept option is called in tables and figures."""
@@ -161,7 +171,8 @@ class Sweep(Named):
     def played(self) -> str:
         """Digest of what is to be played: all but what is said about it."""
         said = {"path", "description", "axis", "panels", "claims", "quoted"}
-        said |= set() if self.variants else {"variants"}  # sweeps without any keep their digest
+        # Sweeps without these keep the digest that they had before there were any.
+        said |= {name for name in ("variants", "attention") if not getattr(self, name)}
         return digest(self.model_dump(mode="json", exclude=said))
 
     def values_of(self, arm: Arm) -> Sequence[Value | None]:

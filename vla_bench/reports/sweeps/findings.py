@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from vla_bench.reports.statistics.resampling import Interval
 from vla_bench.reports.sweeps.results import PointResult, SweepResults
-from vla_bench.sweeps.card import Claim, written
+from vla_bench.sweeps.card import Claim, Measure, written
 
 
 def findings(results: SweepResults) -> Iterator[str]:
@@ -34,11 +34,8 @@ def verdicts(results: SweepResults) -> Iterator[str]:
     """One sentence per claim: seen, not seen or undecided, by its declared sum of success rates."""
     for claim in results.sweep.claims:
         verdict = results.verdict(claim)
-        amount = _steps if claim.measure == "steps_to_success" else _points
-        yield (
-            f"{verdict.word.upper()}: {claim.text} ({_sum(claim)} is "
-            f"{amount(verdict.value, verdict.interval)})"
-        )
+        amount = AMOUNTS[claim.measure](verdict.value, verdict.interval)
+        yield f"{verdict.word.upper()}: {claim.text} ({_sum(claim)} is {amount})"
 
 
 def _sum(claim: Claim) -> str:
@@ -55,6 +52,10 @@ def _steps(value: float, interval: Interval) -> str:
     return f"{value:+.1f} steps to success [{interval[0]:+.1f}, {interval[1]:+.1f}]"
 
 
+def _attention(value: float, interval: Interval) -> str:
+    return _points(value, interval) + " of attention"
+
+
 def _points(value: float, interval: Interval) -> str:
     return f"{100 * value:+.1f} points {_percent(interval, '+')}"
 
@@ -66,3 +67,11 @@ def _percent(interval: Interval, sign: str = "") -> str:
 
 def _value(point: PointResult) -> str:
     return "-" if point.value is None else written(point.value)
+
+
+AMOUNTS: Mapping[Measure, Callable[[float, Interval], str]] = {
+    "success": _points,
+    "steps_to_success": _steps,
+    "attention": _attention,
+}
+"""A claim's sum in words."""

@@ -19,7 +19,7 @@ from vla_bench.reports.statistics.resampling import (
     discordant,
 )
 from vla_bench.reports.sweeps.kept import KeptSweep, PlayedPoint, PlayedRun
-from vla_bench.sweeps.card import Arm, Claim, Sweep, Value, place
+from vla_bench.sweeps.card import Arm, Claim, Measure, Sweep, Value, place
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,21 @@ class PointResult:
         """Mean control steps to the first success, over successful episodes."""
         return None if np.isnan(self.steps).all() else float(np.nanmean(self.steps))
 
+    @cached_property
+    def attention(self) -> Values:
+        """Share of attention on the objects of each training on each item; nan where it is not known."""
+        known = [run.attention.mass if run.attention else [None] for run in self.trainings]
+        return np.array([[np.nan if m is None else m for m in masses] for masses in known])
+
+    @property
+    def attention_on_objects(self) -> float | None:
+        """Mean share of attention on the objects of the task; None where it was not measured."""
+        return None if np.isnan(self.attention).all() else float(np.nanmean(self.attention))
+
+    def values_of(self, measure: Measure) -> Values:
+        """Numbers by training and item, of which a measure that is no rate is the mean."""
+        return self.attention if measure == "attention" else self.steps
+
     @property
     def queries_per_s(self) -> float | None:
         """Queries per second of time in the policy, its corrections included."""
@@ -127,7 +142,7 @@ class Verdict:
 
     claim: Claim
     value: float
-    """The claim's sum of success rates, or of steps to success; nan where a point has no success."""
+    """The claim's sum of what it measures; nan where a point has nothing to measure."""
     interval: Interval
     """Its 95 % interval."""
 
@@ -176,9 +191,9 @@ class SweepResults:
         """95 % interval of a point's rate, over trainings and items."""
         return self.resampling.interval(point.outcomes)
 
-    def steps_interval(self, point: PointResult) -> Interval:
-        """95 % interval of a point's steps to success, over trainings and items; nan without any."""
-        return self.resampling.contrast_of_means([(1, point.steps)])[1]
+    def mean(self, point: PointResult, measure: Measure) -> tuple[float, Interval]:
+        """Mean of a measure that is no rate, with its 95 % interval over trainings and items."""
+        return self.resampling.contrast_of_means([(1, point.values_of(measure))])
 
     def against_first(self, point: PointResult) -> tuple[int, int] | None:
         """Discordant episodes of a point and the first arm's at the same value; None without one."""
@@ -197,8 +212,8 @@ class SweepResults:
         points = {point.name: point for point in self.points}
         terms = [(1, points[name]) for name in claim.plus]
         terms += [(-1, points[name]) for name in claim.minus]
-        if claim.measure == "steps_to_success":
-            steps = [(sign, point.steps) for sign, point in terms]
-            return Verdict(claim, *self.resampling.contrast_of_means(steps))
+        if claim.measure != "success":
+            values = [(sign, point.values_of(claim.measure)) for sign, point in terms]
+            return Verdict(claim, *self.resampling.contrast_of_means(values))
         outcomes = [(sign, point.outcomes) for sign, point in terms]
         return Verdict(claim, *self.resampling.contrast(outcomes))

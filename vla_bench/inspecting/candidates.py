@@ -50,7 +50,7 @@ def fan_out(
         steps: As in `play_again`.
 
     Raises:
-        UserError: The policy has no candidates or no images, the suite does not tell where its cameras stand, the
+        UserError: The policy has no candidates or no images, the suite does not tell of its cameras, the
             item is perturbed, or the world does not come back to the same state.
     """
     check_images(stage)

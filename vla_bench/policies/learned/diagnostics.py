@@ -37,11 +37,11 @@ class LearnedDiagnostics(Diagnostics):
 
     @torch.no_grad()
     def attention(self, observation: Observation) -> Mapping[str, Floats]:
-        """The head's maps; of a head that has none, what the backbone's action queries attend to."""
+        """The head's maps; where it has none, the backbone's, or what its action queries attend to."""
         if not self.sees:
             return {}
         context = self._context(observation, need_attention=True)
-        maps = self.head.attention(context) or backbone_maps(context)
+        maps = self.head.attention(context) or context.maps or backbone_maps(context)
         return {name: _array(shown[0]) for name, shown in maps.items()}
 
     @torch.no_grad()

@@ -9,7 +9,7 @@ from torch import nn
 from vla_bench import profiling
 from vla_bench.errors import UserError
 from vla_bench.policies.learned.profile import profile_policy
-from vla_bench.policies.learned.subject import ProfileSpec
+from vla_bench.policies.learned.subject import ProfileSpec, find_subject
 from vla_bench.profiling import (
     WARM_UP,
     Flops,
@@ -172,6 +172,11 @@ def test_the_full_size_stands_beside_the_papers_figures():
     assert episode.quoted == 128.3
     assert episode.ours == pytest.approx(found.flops.episode / 1e12)
     assert all("2604.01567" in c.source and c.why for c in found.quoted)
+
+
+def test_the_full_size_is_of_the_suite_that_there_is_a_recipe_for():
+    assert find_subject(ProfileSpec("focusvla", full_size=True)).suite.name == "libero-spatial"
+    assert find_subject(ProfileSpec("act", full_size=True)).suite.name == "ms-hab"
 
 
 @pytest.mark.parametrize(

@@ -247,6 +247,18 @@ def test_demonstrations_that_do_not_fit(tmp_path):
     train(small, demonstrations(small, suite=""), out)
 
 
+def test_demonstrations_of_suites_that_a_suite_is_put_together_of(tmp_path):
+    whole = recipe("focusvla", suite="libero", residual=False)
+    train(whole, demonstrations(whole, suite="libero-goal", action_size=7), tmp_path / "whole")
+    refuses(
+        "of suite libero-90, .* is for libero; give",
+        tmp_path / "other",
+        lambda: train(
+            whole, demonstrations(whole, suite="libero-90", action_size=7), tmp_path / "other"
+        ),
+    )
+
+
 def test_a_gradient_that_is_not_finite(tmp_path):
     out = tmp_path / "out"
     pattern = r"gradient of update \d+ is not finite; lower training\.learning_rate"

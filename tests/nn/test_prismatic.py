@@ -9,6 +9,7 @@ import torch
 pytest.importorskip("transformers")
 pytest.importorskip("peft")
 
+from tests.learned import looks_at_its_mark
 from vla_bench.errors import UserError
 from vla_bench.nn.backbone import Masked
 from vla_bench.nn.backbones import PrismaticConfig, make_backbone
@@ -74,6 +75,11 @@ def test_without_views_there_are_no_visual_tokens():
     assert context.raw_vision.shape == (2, 0, 80)
     assert context.queries[-1].shape == (2, 6, 64)
     assert not any(name.startswith(("towers", "projector")) for name in backbone.state_dict())
+
+
+@pytest.mark.parametrize("slot", [0, -1])
+def test_a_head_finds_a_marked_patch_where_it_is(backbone, slot):
+    looks_at_its_mark(backbone, "projector", slot)
 
 
 @pytest.mark.parametrize("slot", [0, 2 * PATCHES - 1])

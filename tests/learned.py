@@ -19,7 +19,7 @@ from vla_bench.policies.learned.heads import make_head
 from vla_bench.policies.learned.recipe import load_recipe
 from vla_bench.suites.viewpoint import Viewpoint
 
-POLICIES = ["anchorvla", "diffusion", "diffusion-x0", "l1", "act", "focusvla"]
+POLICIES = ["anchorvla", "diffusion", "diffusion-x0", "l1", "act", "focusvla", "posavla"]
 TASKS = ("detour", "either")
 SMALL = {
     "backbone.width": 16,
@@ -40,11 +40,20 @@ SMALL = {
     "training.every": 3,
     "training.validation": 0.25,
 }
+OWN = {
+    "anchorvla": {"head.anchors": 4},
+    "posavla": {
+        "head.layers": 1,
+        "head.anchor_updates": 3,
+        "backbone.image_size": 16,
+        "backbone.grid": 2,
+    },
+}
 
 
 def recipe(policy="anchorvla", **changes):
     """The policy's recipe for micro, made small; `training__seed=1` overrides `training.seed`."""
-    settings = SMALL | ({"head.anchors": 4} if policy == "anchorvla" else {})
+    settings = SMALL | OWN.get(policy, {})
     settings |= {key.replace("__", "."): value for key, value in changes.items()}
     return load_recipe(f"{policy}-micro", {key: _toml(value) for key, value in settings.items()})
 
@@ -83,7 +92,7 @@ def demonstrations(recipe, count=4, steps=9, seed=0, suite="micro", action_size=
                 suite=suite,
             )
         )
-    return made
+    return [located(d) for d in made] if recipe.policy == "posavla" else made
 
 
 def located(demonstration, events=None):

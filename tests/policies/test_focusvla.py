@@ -373,8 +373,10 @@ def test_the_full_size_policy_has_the_papers_parameters():
 @pytest.mark.parametrize(
     ("settings", "pattern"),
     [
-        ({"topk": 0}, "greater than 0"),
-        ({"topk": 1.5}, "less than or equal to 1"),
+        ({"topk": 0}, "expected a whole number of visual tokens, 1 or more, .* found 0"),
+        ({"topk": 1.5}, "a share of them, above 0 and at most 1.0, found 1.5"),
+        ({"topk": True}, "found True"),
+        ({"topk": "half"}, "found 'half'"),
         ({"gate": "element"}, "'none', '1param', 'head' or 'elem'"),
         ({"attention": "mixed", "cascade": "sequential"}, "needs attention cascaded, found mixed"),
         ({"one_param": "output"}, "one_param output needs gate 1param, found elem"),

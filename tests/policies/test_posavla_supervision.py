@@ -59,12 +59,19 @@ def test_places_that_are_unknown_have_no_anchor():
 def test_hits():
     maps = torch.zeros(4, SIZE, SIZE)
     maps[:, 5, 3] = 1
-    wide = torch.stack([place(5, 3), place(6, 3), place(5, 5), place(3, 5)])
-    assert hits(maps, wide, 0.1).tolist() == [True, True, False, False]
-    corner = torch.tensor([3.01 / SIZE, 5.99 / SIZE])
-    assert hits(maps[0], corner, 0.01), "its own cell counts even if sigma is small"
+    asked = torch.stack([place(5, 3), place(6, 3), place(5, 5), place(3, 5)])
+    assert hits(maps, asked, 0.1).tolist() == [True, True, False, False]
     assert not hits(maps[0], torch.tensor([math.nan, math.nan]), 0.1)
     assert not hits(maps[0], place(5, 3).flip(0), 0.1), "rows and columns are not mixed up"
+
+
+def test_the_cells_round_a_corner_hit_it_alike():
+    """However narrow the anchor: none of them is nearer to it."""
+    corner = torch.tensor([4 / SIZE, 5 / SIZE])
+    maps = torch.zeros(5, SIZE, SIZE)
+    for n, (row, column) in enumerate([(4, 3), (4, 4), (5, 3), (5, 4), (5, 5)]):
+        maps[n, row, column] = 1
+    assert hits(maps, corner.expand(5, 2), 0.02).tolist() == [True] * 4 + [False]
 
 
 @pytest.fixture

@@ -239,12 +239,14 @@ def _update(
             observed.images.to(device), observed.instructions, observed.state.to(device)
         )
         losses: dict[str, Tensor] = model.head.loss(context, windows.to(device), generator)
+        losses["total"] = losses["total"] + sum(context.losses.values())
     norm = state.step(losses["total"])
     if not math.isfinite(norm):
         raise UserError(
             f"the gradient of update {update} is not finite; lower training.learning_rate, or use "
             "--set training.precision=float32"
         )
+    losses |= context.losses
     return {name: float(loss.detach()) for name, loss in losses.items()} | {"gradient": norm}
 
 

@@ -33,6 +33,10 @@ class Context:
     """Views, rows and columns of the visual tokens; their order is view, row, column."""
     attention: tuple[Tensor, ...] = ()
     """L tensors (B, heads, action queries, visual tokens), if asked for."""
+    maps: dict[str, Tensor] = field(default_factory=dict)
+    """What the backbone has to show, by name: (B, views, rows, columns), e.g. what pruning went by."""
+    losses: dict[str, Tensor] = field(default_factory=dict)
+    """Scalars that the backbone adds to the loss of the actions while it is trained, by name."""
     raw_grid: tuple[int, int, int] = (0, 0, 0)
     """Views, rows and columns of `raw_vision`; those of `grid` if left out."""
     text: Tensor = field(default_factory=lambda: torch.empty(0))

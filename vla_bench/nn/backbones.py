@@ -17,15 +17,16 @@ from pydantic import (
 
 from vla_bench.errors import UserError, first_line
 from vla_bench.nn.backbone import Backbone
+from vla_bench.nn.coupled.settings import CouplingSettings
+from vla_bench.nn.coupled.tiny import TinyCoupledBackbone
 from vla_bench.nn.tiny import TinyBackbone
 
 
-class TinyConfig(BaseModel):
-    """Settings of `TinyBackbone`."""
+class TinySizes(BaseModel):
+    """What `TinyBackbone` is built with."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    name: Literal["tiny"] = "tiny"
     image_size: PositiveInt = 64
     """Side of the square that images are resized to (px); a multiple of `4 * grid`."""
     grid: PositiveInt = 4
@@ -56,38 +57,88 @@ class TinyConfig(BaseModel):
         return self
 
 
-class PrismaticConfig(BaseModel):
-    """Settings of `PrismaticBackbone`."""
+class TinyConfig(TinySizes):
+    """Settings of `TinyBackbone`."""
+
+    name: Literal["tiny"] = "tiny"
+
+
+class TinyCoupledConfig(TinySizes, CouplingSettings):
+    """Settings of `TinyCoupledBackbone`."""
+
+    name: Literal["tiny-coupled"] = "tiny-coupled"
+    width: PositiveInt = 64
+    """Size of a token."""
+    layers: PositiveInt = 4
+    """Transformer layers of the language model."""
+    coupled: NonNegativeInt = 2
+    """With `deep_mot`, the last n language layers that share attention with the expert; 0 is the base."""
+    agvp_layers: tuple[NonNegativeInt, NonNegativeInt] = (1, 1)
+    """First and last language layer, from 0, whose attention is averaged: those right below the coupled
+    ones, without the first, as in the paper."""
+    expert_res: PositiveInt = 128
+    """Side of the square that the expert's images are resized to (px); a multiple of `expert_patch`."""
+    expert_patch: PositiveInt = 8
+    """Side of the expert's patches (px)."""
+    expert_width: PositiveInt = 64
+    """Size of an expert token."""
+    expert_depth: PositiveInt = 3
+    """Layers of the expert."""
+    expert_heads: PositiveInt = 4
+    """Attention heads of the expert."""
+
+    @model_validator(mode="after")
+    def _coupling_fits(self) -> Self:
+        if self.expert_res % self.expert_patch:
+            raise ValueError(
+                f"expert_res {self.expert_res} is no multiple of expert_patch {self.expert_patch}"
+            )
+        if self.expert_width % self.expert_heads:
+            raise ValueError(
+                f"expert_width {self.expert_width} is no multiple of expert_heads {self.expert_heads}"
+            )
+        if self.expert_pos == "mrope":
+            raise ValueError(
+                "expert_pos mrope: tiny-coupled has no rotary positions; use learned2d or none"
+            )
+        self.check(self.layers, self.expert_depth)
+        return self
+
+
+class FullSizeConfig(BaseModel):
+    """What the backbones with published weights have in common."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    pretrained: bool = True
+    """Whether to start from the published weights and tokenizer; else random weights and a stand-in for
+    the tokenizer."""
+
+
+class PrismaticConfig(FullSizeConfig):
+    """Settings of `PrismaticBackbone`."""
 
     name: Literal["prismatic-qwen2.5-0.5b"] = "prismatic-qwen2.5-0.5b"
     queries: PositiveInt = 64
     """Action-query tokens."""
-    vision_layer: Literal[-2, -1] = -2
-    """Block of each vision tower whose output is read: the last but one, or the last."""
     lora_rank: NonNegativeInt = 64
     """Rank of the low-rank adapters; 0 trains all weights."""
+    vision_layer: Literal[-2, -1] = -2
+    """Block of each vision tower whose output is read: the last but one, or the last."""
     lora_vision: bool = True
     """Whether the vision towers carry adapters too."""
-    pretrained: bool = True
-    """Whether to start from the published weights and tokenizer; else random weights and bytes."""
 
 
-class ClipDinoConfig(BaseModel):
+class ClipDinoConfig(FullSizeConfig):
     """Settings of `ClipDinoBackbone`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     name: Literal["clip-b16-dinov2-b"] = "clip-b16-dinov2-b"
     train_vision: bool = False
     """Whether the image towers are trained. Not in the paper's digest; frozen, they cost no memory for
     gradients and keep the space that CLIP shares with texts."""
-    pretrained: bool = True
-    """Whether to start from the published weights and tokenizer; else random weights and hashed words."""
 
 
-AnyBackbone = TinyConfig | PrismaticConfig | ClipDinoConfig
+AnyBackbone = TinyConfig | TinyCoupledConfig | PrismaticConfig | ClipDinoConfig
 BackboneConfig = Annotated[AnyBackbone, Field(discriminator="name")]
 """Settings of any backbone, told apart by `name`."""
 
@@ -110,6 +161,8 @@ def make_backbone(
     settings = config.model_dump(exclude={"name"})
     if isinstance(config, TinyConfig):
         return TinyBackbone(views=views, state_size=state_size, **settings)
+    if isinstance(config, TinyCoupledConfig):
+        return _tiny_coupled(config, views, state_size)
     # transformers takes seconds to import and is an extra.
     try:
         from vla_bench.nn.clip_dino import ClipDinoBackbone
@@ -118,6 +171,22 @@ def make_backbone(
         raise UserError(f"{config.name} {_lack(error)}") from None
     kind = PrismaticBackbone if isinstance(config, PrismaticConfig) else ClipDinoBackbone
     return kind(views=views, state_size=state_size, weights=weights, **settings)
+
+
+def _tiny_coupled(config: TinyCoupledConfig, views: int, state_size: int) -> TinyCoupledBackbone:
+    return TinyCoupledBackbone(
+        views=views,
+        state_size=state_size,
+        sizes=config.model_dump(include=set(TinySizes.model_fields)),
+        expert={
+            "resolution": config.expert_res,
+            "patch": config.expert_patch,
+            "width": config.expert_width,
+            "depth": config.expert_depth,
+            "heads": config.expert_heads,
+        },
+        coupling=config,
+    )
 
 
 def _lack(error: ImportError) -> str:

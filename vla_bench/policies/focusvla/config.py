@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import PositiveInt, field_validator, model_validator
 
 from vla_bench.policies.learned.head import HeadSettings, Settings
 
-Share = Annotated[float, Field(gt=0, le=1)]
 Vision = Literal["vlm", "ds", "llm_input", "vlm+ds", "vlm+llm_input"]
 
 
@@ -23,7 +22,7 @@ class FocusConfig(HeadSettings):
     cascade: Literal["parallel", "sequential"] = "parallel"
     """Whether the three attentions of a layer read the same latents, as equation 6 is written, or each
     what the ones before it have added, as "sequentially integrates" can be read too."""
-    topk: PositiveInt | Share = 0.5
+    topk: int | float = 0.5
     """Visual tokens kept: their number if whole, their share if not (1.0 keeps all). Half is the paper's
     256 of 512."""
     topk_scope: Literal["head_query", "query", "shared"] = "head_query"
@@ -51,6 +50,17 @@ class FocusConfig(HeadSettings):
         """Sources of visual keys and values."""
         keys, _, values = self.vision.partition("+")
         return keys, values or keys
+
+    @field_validator("topk", mode="before")
+    @classmethod
+    def _number_or_share(cls, topk: object) -> object:
+        number = isinstance(topk, int) and not isinstance(topk, bool) and topk >= 1
+        if number or (isinstance(topk, float) and 0 < topk <= 1):
+            return topk
+        raise ValueError(
+            f"expected a whole number of visual tokens, 1 or more, or a share of them, above 0 and at "
+            f"most 1.0, found {topk!r}"
+        )
 
     @model_validator(mode="after")
     def _switches_fit(self) -> Self:

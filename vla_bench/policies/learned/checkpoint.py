@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from vla_bench.cards import ActionConvention, PolicyCard, SuiteCard, find_cards
 from vla_bench.errors import UserError, nearest
-from vla_bench.nn.backbones import TinyConfig
+from vla_bench.nn.backbones import FullSizeConfig
 from vla_bench.nn.normalisation import Normaliser, Statistics
 from vla_bench.policies.learned.model import ChunkModel
 from vla_bench.policies.learned.recipe import Recipe, load_recipe
@@ -226,7 +226,7 @@ def kept_tensors(model: ChunkModel) -> dict[str, Tensor]:
     """What a checkpoint holds: trained parameters and buffers, but no frozen pretrained weights."""
     backbone = model.recipe.backbone
     # Frozen weights that were drawn at random can be had nowhere else.
-    published = not isinstance(backbone, TinyConfig) and backbone.pretrained
+    published = isinstance(backbone, FullSizeConfig) and backbone.pretrained
     frozen = {name for name, p in model.named_parameters() if published and not p.requires_grad}
     return {name: t for name, t in model.state_dict().items() if name not in frozen}
 

@@ -11,6 +11,7 @@ from vla_bench.errors import UserError
 from vla_bench.nn.dit import ChunkSizes
 from vla_bench.policies.act.head import ActConfig, ActHead, ActSampling
 from vla_bench.policies.anchorvla.head import AnchoredConfig, AnchoredHead, AnchoredSampling
+from vla_bench.policies.deepvision.head import OftConfig, OftHead, OftSampling
 from vla_bench.policies.diffusion.head import DiffusionConfig, DiffusionHead, DiffusionSampling
 from vla_bench.policies.focusvla.config import FocusConfig, FocusSampling
 from vla_bench.policies.focusvla.head import FocusHead
@@ -19,7 +20,9 @@ from vla_bench.policies.learned.head import ActionHead, Settings
 from vla_bench.policies.posavla.head import PosaHead
 from vla_bench.policies.posavla.settings import PosaConfig, PosaSampling
 
-AnyHead = AnchoredConfig | DiffusionConfig | L1Config | ActConfig | FocusConfig | PosaConfig
+AnyHead = (
+    AnchoredConfig | DiffusionConfig | L1Config | ActConfig | FocusConfig | PosaConfig | OftConfig
+)
 HeadConfig = Annotated[AnyHead, Field(discriminator="kind")]
 """Settings of any head, told apart by `kind`."""
 
@@ -30,6 +33,7 @@ SAMPLING: dict[str, type[Settings]] = {
     "act": ActSampling,
     "focus": FocusSampling,
     "posa": PosaSampling,
+    "oft": OftSampling,
 }
 """Sampling settings by kind of head."""
 
@@ -40,6 +44,7 @@ HEADS: dict[type[Settings], type[ActionHead]] = {
     ActConfig: ActHead,
     FocusConfig: FocusHead,
     PosaConfig: PosaHead,
+    OftConfig: OftHead,
 }
 """Heads by what they are built with."""
 
@@ -56,9 +61,10 @@ def make_head(config: AnyHead, sizes: ChunkSizes) -> ActionHead:
             f"head.kind={config.kind}: it reads a backbone's layers, and this backbone has none; use "
             "--set head.kind=posa, or --set backbone.name=tiny"
         )
-    if sizes.width % config.heads:
+    heads: int = getattr(config, "heads", 1)  # a plain head has no attention
+    if sizes.width % heads:
         raise UserError(
-            f"head.heads={config.heads}: expected a divisor of the backbone's width {sizes.width}; "
-            f"use --set head.heads={math.gcd(config.heads, sizes.width)}"
+            f"head.heads={heads}: expected a divisor of the backbone's width {sizes.width}; "
+            f"use --set head.heads={math.gcd(heads, sizes.width)}"
         )
     return HEADS[type(config)](config, sizes)

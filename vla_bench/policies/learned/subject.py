@@ -11,6 +11,7 @@ from torch import Tensor
 from vla_bench.cards import PolicyCard, SuiteCard, find_cards, load_card
 from vla_bench.errors import UserError
 from vla_bench.nn.backbone import Context
+from vla_bench.nn.backbones import FullSizeConfig
 from vla_bench.policies.learned.checkpoint import find_weights, load_config, load_model
 from vla_bench.policies.learned.model import ChunkModel
 from vla_bench.policies.learned.policy import sampling_of
@@ -134,10 +135,10 @@ def find_subject(spec: ProfileSpec) -> Subject:
         card = card.override({"weights": _played(card, suite)})
     folder = str(card.options["weights"]) or None
     recipe = _recipe(card, suite, changes)
-    if spec.full_size and recipe.backbone.name == "tiny":
+    if spec.full_size and not isinstance(recipe.backbone, FullSizeConfig):
         raise UserError(
-            f"recipe {recipe.name} has the tiny backbone; --full-size is for "
-            f"--suite {_full_size_suite(card)}"
+            f"recipe {recipe.name} has the {recipe.backbone.name} backbone; "
+            f"--full-size is for --suite {_full_size_suite(card)}"
         )
     return Subject(card, suite, recipe, folder)
 
@@ -170,7 +171,7 @@ def _recipe(card: PolicyCard, suite: SuiteCard, changes: Mapping[str, str]) -> R
 
 def _offline(recipe: Recipe) -> Recipe:
     """The recipe with random weights where it would download some."""
-    if recipe.backbone.name == "tiny":
+    if not isinstance(recipe.backbone, FullSizeConfig):
         return recipe
     backbone = recipe.backbone.model_copy(update={"pretrained": False})
     return recipe.model_copy(update={"backbone": backbone})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -38,7 +40,9 @@ def gaussians(places: Tensor, sigma: float, rows: int, columns: int) -> Tensor:
 
 
 def hits(maps: Tensor, places: Tensor, sigma: float) -> Tensor:
-    """Whether each map is highest at its place: in its cell, or in one whose centre is within sigma.
+    """Whether each map is highest where its place's anchor is at least as high as a sigma off its peak.
+
+    The peak of an anchor is that of `gaussians`: the cell that is nearest to the place always hits.
 
     Args:
         maps: (..., rows, columns).
@@ -48,13 +52,9 @@ def hits(maps: Tensor, places: Tensor, sigma: float) -> Tensor:
     Returns:
         Bool (...); False if the place is unknown.
     """
-    rows, columns = maps.shape[-2:]
-    highest = maps.flatten(-2).argmax(-1)
-    row, column = highest // columns, highest % columns
-    found = torch.stack([(column + 0.5) / columns, (row + 0.5) / rows], dim=-1)
-    near = (found - places).norm(dim=-1) <= sigma
-    size = places.new_tensor([columns, rows])
-    return near | ((places * size).floor() == torch.stack([column, row], dim=-1)).all(-1)
+    anchors = gaussians(places, sigma, *maps.shape[-2:]).flatten(-2)
+    highest = maps.flatten(-2).argmax(-1, keepdim=True)
+    return anchors.gather(-1, highest)[..., 0] >= math.exp(-0.5)
 
 
 def focal(

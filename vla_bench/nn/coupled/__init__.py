@@ -1,0 +1,1 @@
+"""Backbones whose deep language layers share attention with a vision expert (DeepVision-VLA)."""

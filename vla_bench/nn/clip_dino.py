@@ -142,7 +142,7 @@ class ClipDinoBackbone(Backbone):
     def _see(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """CLIP's projected patches (B, cells, width) and DINOv2's features (B, its cells, its width)."""
         if not self.views:
-            empty = self.state[0].weight.new_zeros(len(images), 0, self.raw_width)
+            empty = self.clip.text_projection.weight.new_zeros(len(images), 0, self.raw_width)
             return empty[..., : self.width], empty
         pixels = fitted(images.flatten(0, 1), self.sizes.image_size)
         dtype = self.dino.dtype

@@ -11,6 +11,7 @@ from torch import nn
 from vla_bench.errors import UserError
 from vla_bench.nn.backbones import FullSizeConfig
 from vla_bench.policies.anchorvla import quoted as anchorvla
+from vla_bench.policies.deepvision import quoted as deepvision
 from vla_bench.policies.learned.policy import choose_device, sampling_of
 from vla_bench.policies.learned.quoted import Comparison, Counted
 from vla_bench.policies.learned.subject import ProfileSpec, Queries, Subject, find_subject
@@ -26,6 +27,7 @@ from vla_bench.profiling import (
 
 COMPARED: Mapping[str, Callable[[Counted], list[Comparison]]] = {
     "anchorvla": anchorvla.compare,
+    "deepvision": deepvision.compare,
 }
 """Policy -> what sets its paper's figures beside those of the full size."""
 
@@ -114,7 +116,7 @@ def _count(subject: Subject) -> tuple[Flops, dict[str, Parameters]]:
     modules: dict[str, nn.Module | None]
     modules = {"model": model, "backbone": model.backbone, "head": model.head}
     modules |= {"residual": model.residual} if corrects else {}
-    modules |= {f"backbone.{name}": part for name, part in model.backbone.named_children()}
+    modules |= {f"backbone.{name}": part for name, part in model.backbone.parts().items()}
     return flops, {name: Parameters.of(module) for name, module in modules.items()}
 
 

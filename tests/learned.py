@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -12,11 +13,13 @@ from vla_bench.learning.training import train
 from vla_bench.nn.backbone import Context
 from vla_bench.nn.dit import ChunkSizes
 from vla_bench.nn.tiny import TinyBackbone
+from vla_bench.policies.focusvla.config import FocusConfig
 from vla_bench.policies.learned.head import Windows
 from vla_bench.policies.learned.heads import make_head
 from vla_bench.policies.learned.recipe import load_recipe
+from vla_bench.suites.viewpoint import Viewpoint
 
-POLICIES = ["anchorvla", "diffusion", "diffusion-x0", "l1", "act"]
+POLICIES = ["anchorvla", "diffusion", "diffusion-x0", "l1", "act", "focusvla", "posavla"]
 TASKS = ("detour", "either")
 SMALL = {
     "backbone.width": 16,
@@ -37,11 +40,20 @@ SMALL = {
     "training.every": 3,
     "training.validation": 0.25,
 }
+OWN = {
+    "anchorvla": {"head.anchors": 4},
+    "posavla": {
+        "head.layers": 1,
+        "head.anchor_updates": 3,
+        "backbone.image_size": 16,
+        "backbone.grid": 2,
+    },
+}
 
 
 def recipe(policy="anchorvla", **changes):
     """The policy's recipe for micro, made small; `training__seed=1` overrides `training.seed`."""
-    settings = SMALL | ({"head.anchors": 4} if policy == "anchorvla" else {})
+    settings = SMALL | OWN.get(policy, {})
     settings |= {key.replace("__", "."): value for key, value in changes.items()}
     return load_recipe(f"{policy}-micro", {key: _toml(value) for key, value in settings.items()})
 
@@ -80,7 +92,21 @@ def demonstrations(recipe, count=4, steps=9, seed=0, suite="micro", action_size=
                 suite=suite,
             )
         )
-    return made
+    return [located(d) for d in made] if recipe.policy == "posavla" else made
+
+
+def located(demonstration, events=None):
+    """The episode with a gripper that moves to the right, one pixel a step, from pixel (0, 3)."""
+    steps, rows = len(demonstration.actions), len(demonstration.image_steps)
+    gripper = np.stack([np.arange(steps), np.zeros(steps), np.ones(steps)], axis=1)
+    pixels = np.array([(1.0, 0, 0), (0, 1, 3), (0, 0, 1)])
+    view = Viewpoint(pixels[None].repeat(rows, 0), np.eye(4)[None].repeat(rows, 0), 8, 8)
+    return replace(
+        demonstration,
+        gripper=gripper.astype(np.float32),
+        events=np.array([steps // 2] if events is None else events, np.int64),
+        views=dict.fromkeys(demonstration.images, view),
+    )
 
 
 def checkpoint(out, policy="anchorvla", **changes):
@@ -105,13 +131,16 @@ def context(batch, width=16, layers=2, queries=2, vision=3, seed=0):
         proprioception=draws(seed + 300, batch, 1, width),
         raw_vision=draws(seed + 400, batch, vision, width),
         grid=(1, 1, vision),
+        text=draws(seed + 500, batch, width),
+        phrases={"gripper": draws(seed + 600, width)},
     )
 
 
 def head(config, seed=0, action_size=2, chunk_length=5, width=16, layers=2):
     """A head with random weights, also where training starts with zeros."""
     torch.manual_seed(seed)
-    return livened(make_head(config, ChunkSizes(action_size, chunk_length, width, layers)).eval())
+    sizes = ChunkSizes(action_size, chunk_length, width, layers, raw_width=width, text_width=width)
+    return livened(make_head(config, sizes).eval())
 
 
 def livened(module):
@@ -126,6 +155,32 @@ def windows(batch, action_size=2, chunk_length=5, seed=7):
     """Whole windows of noise within [-1, 1]."""
     chunks = draws(seed, batch, chunk_length, action_size).clamp(-1, 1)
     return Windows(chunks, torch.ones(batch, chunk_length, dtype=torch.bool))
+
+
+@torch.no_grad()
+def looks_at_its_mark(backbone, planted, slot):
+    """Plants a mark at a backbone's first or last visual token (slot 0 or -1), and checks that a head
+    which looks for it finds it there: no token of text, state or queries is taken for a visual one.
+    """
+
+    def plant(module, inputs, output):
+        output = output.clone()
+        output[(slot, slice(None), slot, slot) if output.ndim == 4 else (slice(None), slot)] = 7.0
+        return output
+
+    made = make_head(
+        FocusConfig(heads=1, vision="llm_input", topk=1),
+        ChunkSizes(2, 5, backbone.width, backbone.layers, 2, backbone.raw_width),
+    )
+    for block in made.blocks:
+        for layer, weight, bias in ((block.query, 0.0, 1.0), (block.vision_keys, 1.0, 0.0)):
+            torch.nn.init.eye_(layer.weight).mul_(weight)
+            torch.nn.init.constant_(layer.bias, bias)
+    hook = backbone.get_submodule(planted).register_forward_hook(plant)
+    images = torch.zeros(1, 2, 3, 28, 28, dtype=torch.uint8)
+    seen = made.attention(backbone(images, ["pick up the red ball"], torch.zeros(1, 5)))["vision"]
+    hook.remove()
+    assert seen[0, slot, slot, slot] == seen.sum() == 1
 
 
 class TwoRoutes:

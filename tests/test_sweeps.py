@@ -89,6 +89,64 @@ def test_mistakes_are_named_before_anything_runs(changes, message):
     assert "\n" not in str(error.value)
 
 
+VARIANTS = {
+    "plain": {"skill": 0.9},
+    "eager": {"skill": 0.9, "horizon": 1},
+    "clumsy": {"skill": 0.1, "suite.friction": 0.5},
+}
+
+
+def test_a_variant_is_a_named_set_of_options():
+    varied = {"option": "variant", "variants": VARIANTS, "values": list(VARIANTS)}
+    points = plan_sweep(sweep(**varied)).points
+    assert [point.place for point in points] == ["Walker@plain", "Walker@eager", "Walker@clumsy"]
+    assert [point.spec.horizon for point in points] == [None, 1, None]
+    assert points[2].spec.options == {"skill": "0.1", "suite.friction": "0.5"}
+    plain = plan_sweep(sweep(values=[0.9])).points[0]
+    assert points[0].folder == plain.folder
+    all_of_them = {name: value for name, value in varied.items() if name != "values"}
+    card = {"name": "s", "description": "d", "suite": "line", **all_of_them}
+    assert Sweep(**card, arms=[Arm(label="W", policy="walker")]).values == list(VARIANTS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"values": ["plian"]}, r"no \[variants\.plian\]; did you mean 'plain'"),
+        ({"variants": {}}, "tables .variants.NAME. go with option 'variant'"),
+        ({"option": "skill"}, "tables .variants.NAME. go with option 'variant'"),
+    ],
+)
+def test_variants_that_are_not_there_are_named(changes, message):
+    with pytest.raises(ValueError, match=message):
+        sweep(**{"option": "variant", "variants": VARIANTS, "values": ["plain"], **changes})
+
+
+def test_a_variant_of_a_recipe_trains_other_weights():
+    pytest.importorskip("torch")
+    variants = {
+        "short": {"recipe.chunk_length": 8},
+        "wide": {"recipe.backbone.width": 64, "recipe.training.updates": 7},
+    }
+    arms = [Arm(label="L1", policy="l1", recipe="l1-micro")]
+    changes = {"option": "variant", "variants": variants, "values": list(variants), "arms": arms}
+    plan = plan_sweep(sweep(suite="micro", training_seeds=[0, 1], **changes))
+    recipes = [point.training.recipe for point in plan.points]
+    assert [r.chunk_length for r in recipes] == [8, 8, 16, 16]
+    assert [r.backbone.width for r in recipes] == [48, 48, 64, 64]
+    assert [r.training.updates for r in recipes] == [1000, 1000, 7, 7]
+    assert [r.training.seed for r in recipes] == [0, 1, 0, 1]
+    assert len({point.training.out for point in plan.points}) == 4
+
+
+def test_a_sweep_without_variants_keeps_its_identity():
+    """Results that are kept in the repository name it."""
+    assert sweep().played == sweep(variants={}).played
+    varied = {"option": "variant", "values": ["a"]}
+    one, other = (sweep(**varied, variants={"a": {"skill": skill}}) for skill in (0.1, 0.2))
+    assert one.played != other.played
+
+
 def test_values_that_change_the_episodes_are_refused():
     arms = [Arm(label="Expert", policy="expert")]
     pushed = sweep(suite="micro", arms=arms, option="suite.push", values=[0.0, 0.1])
@@ -195,6 +253,50 @@ def test_a_report_is_made_again_without_the_runs(vla_bench, tmp_path):
     assert vla_bench("sweep", "skill", "--report-only").returncode == 0
     assert [path.read_bytes() for path in reports] == made
     assert not (tmp_path / "results/runs").exists()
+
+
+def test_variants_and_steps_to_success_reach_the_report(vla_bench, tmp_path):
+    (tmp_path / "ways.toml").write_text(
+        """
+        description = "two ways to walk"
+        suite = "line"
+        episodes = 5
+        trials = 1
+        option = "variant"
+        axis = "way"
+        panels = ["success", "steps_to_success"]
+
+        [variants.prompt]
+        skill = 1.0
+
+        [variants.late]
+        skill = 0.8
+        delay = 2
+
+        [[arms]]
+        label = "Walker"
+        policy = "walker"
+
+        [[claims]]
+        text = "who reacts at once is quicker"
+        measure = "steps_to_success"
+        plus = ["Walker@late"]
+        minus = ["Walker@prompt"]
+        """
+    )
+    done = vla_bench("sweep", "./ways.toml", "--processes", 1)
+    assert done.returncode == 0, done.stderr
+    table = csv.DictReader((tmp_path / "reports/sweeps/ways.csv").open())
+    rows = {row["variant"]: row for row in table}
+    assert list(rows) == ["prompt", "late"]
+    quicker = [float(rows[way]["steps_to_success"]) for way in ("late", "prompt")]
+    page = (tmp_path / "reports/sweeps/ways.md").read_text()
+    assert f"{quicker[0] - quicker[1]:+.1f} steps to success [" in page
+    assert "SEEN: who reacts at once is quicker (Walker@late - Walker@prompt is +" in page
+    svg = (tmp_path / "reports/sweeps/ways.svg").read_text()
+    assert "curve steps_to_success Walker" in svg
+    assert vla_bench("sweep", "./ways.toml", "--report-only").returncode == 0
+    assert (tmp_path / "reports/sweeps/ways.md").read_text() == page
 
 
 def test_what_was_kept_is_no_answer_to_another_question(vla_bench, tmp_path):

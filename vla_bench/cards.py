@@ -388,7 +388,7 @@ def _tasks_of(part: str, data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 TAGS = ("kind", "name")
-"""Keys that say which settings a table has; where one changes, nothing of the table underneath is kept."""
+"""Keys that say which settings a table has; where one changes, nothing else of the base is kept."""
 
 
 def _overlay(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -83,6 +83,11 @@ def test_executed_actions_lead_through_the_recorded_states(tmp_path):
                 for name, value in seen["state"].items():
                     np.testing.assert_array_equal(group[f"state/{name}"][step], value)
                 np.testing.assert_array_equal(group["images/head"][step], seen["images"]["head"])
+                np.testing.assert_allclose(group["gripper"][step], env.gripper_position(), 1e-6)
+                view = env.viewpoints()["wrist"]
+                for name in ("intrinsics", "extrinsics"):
+                    recorded = group[f"views/wrist/{name}"][step]
+                    np.testing.assert_allclose(recorded, getattr(view, name), rtol=0, atol=1e-5)
                 held.append(env.advance(action))
             first = held.index(True) + 1
             assert group.attrs["success_step"] == first

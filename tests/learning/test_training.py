@@ -247,6 +247,18 @@ def test_demonstrations_that_do_not_fit(tmp_path):
     train(small, demonstrations(small, suite=""), out)
 
 
+def test_demonstrations_of_suites_that_a_suite_is_put_together_of(tmp_path):
+    whole = recipe("focusvla", suite="libero", residual=False)
+    train(whole, demonstrations(whole, suite="libero-goal", action_size=7), tmp_path / "whole")
+    refuses(
+        "of suite libero-90, .* is for libero; give",
+        tmp_path / "other",
+        lambda: train(
+            whole, demonstrations(whole, suite="libero-90", action_size=7), tmp_path / "other"
+        ),
+    )
+
+
 def test_a_gradient_that_is_not_finite(tmp_path):
     out = tmp_path / "out"
     pattern = r"gradient of update \d+ is not finite; lower training\.learning_rate"
@@ -449,3 +461,8 @@ def test_what_a_recipe_builds_on_comes_in_order(tmp_path, monkeypatch):
     assert names == ["novice-ms-hab-mini", "blind-l1-ms-hab-mini"]
     assert not recipes.builds_on(load_recipe("novice-ms-hab-mini"))
     assert not recipes.builds_on(load_recipe("blind-l1-ms-hab-mini"), records=False)
+
+
+def test_batches_that_cannot_tell_a_figure_are_left_out_of_its_mean():
+    assert training._mean([0.5, math.nan, 1.0], [1, 5, 3]) == 0.875
+    assert math.isnan(training._mean([math.nan], [4]))

@@ -7,6 +7,7 @@ pytest.importorskip("transformers")
 pytest.importorskip("peft")
 
 from vla_bench.errors import UserError
+from vla_bench.nn.backbone import Masked
 from vla_bench.nn.backbones import ClipDinoConfig, make_backbone
 from vla_bench.nn.clip_dino import ClipDinoBackbone, ClipDinoSizes
 from vla_bench.nn.prismatic_vision import TowerSizes
@@ -48,6 +49,17 @@ def test_context_has_the_declared_sizes(backbone):
     assert context.text.shape == (2, backbone.text_width)
     assert context.phrases["gripper"].shape == (backbone.text_width,)
     assert context.pooled().shape == (2, 48)
+
+
+@torch.no_grad()
+def test_visual_tokens_are_zeroed_where_asked(backbone):
+    images, state = observations()
+    tokens = torch.arange(2 * CELLS).expand(2, -1) == 60
+    plain = backbone(images, [SHORT, LONG], state)
+    masked = backbone(images, [SHORT, LONG], state, masked=Masked(0, tokens))
+    assert not masked.vision[0][:, 60].any()
+    assert torch.equal(masked.vision[0][~tokens], plain.vision[0][~tokens])
+    assert torch.equal(masked.raw_vision, plain.raw_vision)
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ import torch
 pytest.importorskip("transformers")
 pytest.importorskip("peft")
 
+from tests.learned import looks_at_its_mark
 from vla_bench.errors import UserError
 from vla_bench.nn.backbone import Masked
 from vla_bench.nn.backbones import PrismaticConfig, make_backbone
@@ -74,6 +75,11 @@ def test_without_views_there_are_no_visual_tokens():
     assert context.raw_vision.shape == (2, 0, 80)
     assert context.queries[-1].shape == (2, 6, 64)
     assert not any(name.startswith(("towers", "projector")) for name in backbone.state_dict())
+
+
+@pytest.mark.parametrize("slot", [0, -1])
+def test_a_head_finds_a_marked_patch_where_it_is(backbone, slot):
+    looks_at_its_mark(backbone, "projector", slot)
 
 
 @pytest.mark.parametrize("slot", [0, 2 * PATCHES - 1])
@@ -449,3 +455,16 @@ def test_masked_tokens_are_zero_at_their_layer_alone(backbone, layer):
     assert changed == [layer < SMALL.layers, False]
     again = backbone(images, [SHORT, LONG], state)
     assert torch.equal(again.queries[-1], whole.queries[-1])
+
+
+@torch.no_grad()
+def test_a_text_is_described_alike_beside_longer_ones(backbone):
+    together = backbone.describe([SHORT, LONG, ""])
+    assert together.shape == (3, backbone.text_width)
+    assert torch.isfinite(together).all()
+    torch.testing.assert_close(together[0], backbone.describe([SHORT])[0])
+    images, state = observations()
+    context = backbone(images, [LONG, SHORT], state)
+    torch.testing.assert_close(context.text, together[[1, 0]])
+    assert context.phrases["gripper"].shape == (backbone.text_width,)
+    assert context.raw_grid == context.grid

@@ -18,9 +18,9 @@ INSTRUCTIONS = ["pick up the red ball", "go", "", "go round the post and pick up
 BATCH, VIEWS, STATE, LAYERS, QUERIES, GRID = len(INSTRUCTIONS), 2, 5, 2, 3, 2
 
 
-def backbone(views=VIEWS, seed=0):
+def backbone(views=VIEWS, seed=0, **options):
     torch.manual_seed(seed)
-    sizes = {"image_size": 16, "grid": GRID, "width": 16, "layers": LAYERS, "heads": 2}
+    sizes = {"image_size": 16, "grid": GRID, "width": 16, "layers": LAYERS, "heads": 2, **options}
     return TinyBackbone(views=views, state_size=STATE, queries=QUERIES, **sizes).eval()
 
 
@@ -68,6 +68,59 @@ def test_every_input_is_read():
     ]
     for other in changed:
         assert ((other.pooled() - plain).abs().amax(1) > 1e-3).all()
+
+
+OPTIONS = {"film": True, "stem_norm": True, "place_scale": 0.5}
+
+
+def test_options_that_are_off_change_nothing():
+    plain, off = backbone(), backbone(film=False, stem_norm=False, place_scale=0.02)
+    assert list(plain.state_dict()) == list(off.state_dict())
+    for name, weight in plain.state_dict().items():
+        assert torch.equal(weight, off.state_dict()[name])
+    state = draws(1, BATCH, STATE)
+    found = (model(images(), INSTRUCTIONS, state) for model in (plain, off))
+    assert torch.equal(*(context.pooled() for context in found))
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_each_option_changes_what_is_made_of_an_image(option):
+    plain, other = backbone(), backbone(**{option: OPTIONS[option]})
+    state = draws(1, BATCH, STATE)
+    first, second = (model(images(), INSTRUCTIONS, state).vision[0] for model in (plain, other))
+    assert (first - second).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("film", [False, True])
+def test_the_instruction_reaches_visual_features_if_it_is_told_to(film):
+    model, state = backbone(film=film), draws(1, BATCH, STATE)
+    here, there = (model(images(), texts, state) for texts in (INSTRUCTIONS, INSTRUCTIONS[::-1]))
+    changed = (here.raw_vision - there.raw_vision).abs().amax((1, 2))
+    assert ((changed > 1e-3) == film).all()
+
+
+def test_a_small_object_weighs_more_in_a_normalised_stem():
+    bare = torch.full((1, 1, 3, 64, 64), 230, dtype=torch.uint8)
+    ball = bare.clone()
+    ball[..., 30:34, 30:34] = torch.tensor([214, 48, 49], dtype=torch.uint8)[:, None, None]
+
+    def share(**options):
+        model = backbone(views=1, image_size=64, **options)
+        seen, empty = (model(i, ["go"], torch.zeros(1, STATE)).raw_vision for i in (ball, bare))
+        return (seen - empty).norm() / empty.norm()
+
+    assert share(stem_norm=True) > 2 * share()
+
+
+@pytest.mark.parametrize("views", [0, 2])
+def test_a_batch_equals_its_samples_with_all_options(views):
+    model, state = backbone(views, **OPTIONS), draws(1, BATCH, STATE)
+    pixels = images(views=views)
+    together = model(pixels, INSTRUCTIONS, state)
+    for i, text in enumerate(INSTRUCTIONS):
+        alone = model(pixels[i : i + 1], [text], state[i : i + 1])
+        for whole, one in zip(parts(together), parts(alone), strict=True):
+            torch.testing.assert_close(whole[i : i + 1], one, rtol=1e-4, atol=1e-5)
 
 
 def test_images_of_other_sizes_are_resized():
@@ -206,3 +259,30 @@ def test_masked_tokens_are_zero_at_their_layer_alone(layer):
         not torch.equal(a, b) for a, b in zip(seen.queries[-1], whole.queries[-1], strict=True)
     ]
     assert changed == [layer < LAYERS, False, layer < LAYERS, False]
+
+
+def test_a_text_is_described_alike_beside_longer_ones():
+    model = backbone()
+    together = model.describe([*INSTRUCTIONS, "gripper"])
+    assert together.shape == (BATCH + 1, model.text_width)
+    assert torch.isfinite(together).all(), "one of them is empty"
+    torch.testing.assert_close(model.describe(INSTRUCTIONS[:1])[0], together[0])
+    seen = model(images(), ["go", "stop", "go", "gripper"], draws(1, BATCH, STATE))
+    assert torch.equal(seen.text[0], seen.text[2])
+    assert not torch.equal(seen.text[0], seen.text[1])
+    torch.testing.assert_close(seen.text[3], seen.phrases["gripper"])
+    torch.testing.assert_close(seen.phrases["gripper"], together[-1])
+    assert seen.raw_grid == seen.grid
+
+
+@pytest.mark.parametrize("views", [0, 2])
+def test_without_layers_tokens_stay_as_they_are_embedded(views):
+    torch.manual_seed(0)
+    sizes = {"image_size": 16, "grid": GRID, "width": 16, "heads": 2}
+    model = TinyBackbone(views=views, state_size=STATE, layers=0, **sizes).eval()
+    pixels, state = images(views=views), draws(1, BATCH, STATE)
+    first, second = (model(x, INSTRUCTIONS, state) for x in (pixels, 255 - pixels))
+    assert len(first.vision) == len(first.queries) == 1
+    assert torch.equal(first.pooled(), second.pooled()), "no token has looked at another one"
+    if views:
+        assert not torch.equal(first.vision[0], second.vision[0])

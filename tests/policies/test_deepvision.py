@@ -76,8 +76,8 @@ def test_the_loss_is_the_mean_absolute_error_of_what_is_sampled():
 def test_other_numbers_of_action_tokens_are_refused():
     with pytest.raises(UserError, match=r"expected 5, the chunk length, found 3; use .*queries=5"):
         head(OftConfig()).sample(context(1, queries=3), torch.empty(1, 0), OftSampling())
-    with pytest.raises(UserError, match=r"backbone\.queries 8: .* use --set backbone\.queries=16"):
-        load_recipe("deepvision-micro", {"backbone.queries": "8"})
+    with pytest.raises(UserError, match=r"backbone\.queries 5: .* use --set backbone\.queries=8"):
+        load_recipe("deepvision-micro", {"backbone.queries": "5"})
 
 
 @pytest.mark.parametrize(

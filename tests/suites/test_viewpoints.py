@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 
@@ -160,3 +162,158 @@ def test_micro_shifts_its_viewpoint_with_its_camera():
     env.perturb(CameraShift("head", np.array([0.2, 0, 0]), np.array([0, 0, 0.1])))
     after = env.viewpoints()["head"].project(env.gripper_position())
     assert np.linalg.norm(after - before) > 2
+
+
+@pytest.fixture(scope="module")
+def fetch():
+    """A Fetch with a bowl in its gripper."""
+    pytest.importorskip("sapien")
+    env = begun("ms-hab-mini", "place-bowl")
+    yield env
+    env.close()
+
+
+@contextmanager
+def invisible(robot):
+    """Without the robot, which would hide markers."""
+    import sapien
+
+    kind = sapien.render.RenderBodyComponent
+    bodies = [link.entity.find_component_by_type(kind) for link in robot.links]
+    bodies = [body for body in bodies if body is not None]
+    for body in bodies:
+        body.visibility = 0
+    yield
+    for body in bodies:
+        body.visibility = 1
+
+
+@pytest.mark.parametrize("camera", ["head", "wrist"])
+def test_ms_hab(fetch, camera):
+    import sapien
+
+    from vla_bench.suites.ms_hab.wave import SENSORS
+
+    world, drawn = fetch.wave.world, {}
+    red = sapien.render.RenderMaterial(base_color=[1, 0, 0, 1])
+    with invisible(fetch.wave.lanes[0].robot):
+        for point in fetch.gripper_position() + AROUND:
+            body, marker = sapien.render.RenderBodyComponent(), sapien.Entity()
+            body.attach(sapien.render.RenderShapeSphere(0.012, red))
+            marker.add_component(body)
+            marker.set_pose(sapien.Pose(point))
+            world.scene.sub_scenes[0].add_entity(marker)
+            numbers = world.render_numbers(SENSORS[camera])[0]
+            drawn[tuple(point)] = centre(numbers == marker.per_scene_id)
+            world.scene.sub_scenes[0].remove_entity(marker)
+    check(fetch.viewpoints()[camera], seen_only(drawn))
+
+
+def test_ms_hab_sees_its_fingers_on_either_side_of_the_gripper(fetch):
+    lane = fetch.wave.lanes[0]
+    numbers = fetch.wave.world.render_numbers("fetch_head")[0]
+    fingers = [
+        centre(numbers == finger.entity.per_scene_id)
+        for finger in (lane.left_finger, lane.right_finger)
+    ]
+    where = fetch.viewpoints()["head"].project(fetch.gripper_position())
+    assert np.linalg.norm(np.mean(fingers, axis=0) - where) < WITHIN
+
+
+@pytest.mark.parametrize("camera", ["head", "wrist"])
+def test_ms_hab_knows_which_pixels_show_the_bowl_that_it_holds(fetch, camera):
+    mask = fetch.relevant(camera)
+    bowl = fetch.wave.lanes[0].held.entity.pose.p
+    assert mask.shape == fetch.observe()["images"][camera].shape[:2]
+    assert mask.sum() > 100
+    where = fetch.viewpoints()[camera].project(bowl)
+    assert np.linalg.norm(centre(mask) - where) < 2 * WITHIN
+
+
+def test_ms_hab_plays_the_same_whoever_looks(fetch):
+    item = fetch.items[0]
+    states = []
+    for looks in (True, False):
+        fetch.begin(item)
+        for _ in range(3):
+            if looks:
+                fetch.viewpoints(), fetch.gripper_position(), fetch.relevant("wrist")
+            fetch.advance(np.full(13, 0.3, np.float32))
+        states.append(fetch.state_bytes())
+    assert states[0] == states[1]
+
+
+@pytest.fixture(scope="module")
+def panda(libero_assets):
+    env = begun("libero-goal", "put-the-bowl-on-the-plate")
+    yield env
+    env.close()
+
+
+@contextmanager
+def only_a_marker(world):
+    """Draws nothing but a site that can be put anywhere; yields what puts it there."""
+    sample, sim = world._sample, world.domain.sim
+    options = sim._render_context_offscreen.vopt
+    groups, sites, places = options.geomgroup.copy(), sample._sites.copy(), sample.data.site_xpos
+    site = sim.model.site_name2id("gripper0_grip_site")
+    before, size = places[site].copy(), sim.model._model.site_size[site].copy()
+    sim.model._model.site_size[site] = 0.006
+
+    def put(point):
+        sample._sites[:, 3] = 0
+        options.geomgroup[:] = 0
+        if point is not None:
+            sample._sites[site], places[site] = (1, 0, 0, 1), point
+        world._images = {}
+
+    yield put
+    options.geomgroup[:], sample._sites[:] = groups, sites
+    places[site], sim.model._model.site_size[site] = before, size
+    world._images = {}
+
+
+@pytest.mark.parametrize("camera", ["agentview", "wrist"])
+def test_libero(panda, camera):
+    drawn = {}
+    with only_a_marker(panda.world) as put:
+        put(None)
+        empty = panda.observe()["images"][camera].astype(int)
+        for point in panda.gripper_position() + AROUND:
+            put(point)
+            image = panda.observe()["images"][camera].astype(int)
+            drawn[tuple(point)] = centre(np.abs(image - empty).max(axis=-1) > 40)
+    check(panda.viewpoints()[camera], seen_only(drawn))
+
+
+def test_libero_tells_of_the_moment_that_it_shows(panda):
+    seen = panda.observe(images=False)["state"]["tcp_position"]
+    np.testing.assert_array_equal(panda.gripper_position().astype(np.float32), seen)
+
+
+@pytest.mark.parametrize("camera", ["agentview", "wrist"])
+def test_libero_knows_which_pixels_show_what_its_goal_is_about(panda, camera):
+    positions, view = panda.world.positions(), panda.viewpoints()[camera]
+    mask = panda.relevant(camera)
+    assert mask.shape == panda.observe()["images"][camera].shape[:2]
+
+    def shown(name):
+        column, row = np.rint(view.project(positions[name])).astype(int)
+        return mask[row - 3 : row + 4, column - 3 : column + 4].any()
+
+    assert shown("akita_black_bowl_1")
+    assert shown("plate_1")
+    assert not shown("flat_stove_1")
+    assert 0.01 < mask.mean() < 0.2
+
+
+def test_libero_plays_the_same_whoever_looks(panda):
+    states = []
+    for looks in (True, False):
+        panda.begin(panda.items[0])
+        for _ in range(2):
+            if looks:
+                panda.viewpoints(), panda.gripper_position(), panda.relevant("wrist")
+            panda.advance(np.full(7, 0.3, np.float32))
+        states.append(panda.state_bytes())
+    assert states[0] == states[1]

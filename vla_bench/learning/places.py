@@ -59,7 +59,7 @@ def task_anchor_shares(
         demonstrations: Episodes.
         places: (rows, 2, cameras, 2), theirs one after the other.
     """
-    shown = np.isfinite(places[:, 0, :, 0]).any(axis=1)
+    shown = np.any(np.isfinite(places[:, 0, :, 0]), axis=1)
     tasks = np.repeat(
         [d.task for d in demonstrations], [len(d.image_steps) for d in demonstrations]
     )

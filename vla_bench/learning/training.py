@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vla_bench.cards import ActionConvention, SuiteCard, load_card
+from vla_bench.cards import ActionConvention, SuiteCard, find_cards, load_card
 from vla_bench.errors import UserError
 from vla_bench.learning.augmentation import augmented
 from vla_bench.learning.demonstrations import Demonstration
@@ -144,8 +144,9 @@ def prepare_data(
 def _check(
     demonstrations: Sequence[Demonstration], recipe: Recipe, action: ActionConvention
 ) -> None:
+    suites = {"", recipe.suite, *_parts(recipe)}
     for demonstration in demonstrations:
-        if demonstration.suite not in ("", recipe.suite):
+        if demonstration.suite not in suites:
             raise UserError(
                 f"{demonstration.source} is of suite {demonstration.suite}, recipe {recipe.name} "
                 f"is for {recipe.suite}; give --demonstrations of {recipe.suite}"
@@ -156,6 +157,14 @@ def _check(
                 f"{demonstration.source} has actions of {size} numbers, {recipe.suite} takes "
                 f"{action.size}; give --demonstrations of {recipe.suite}"
             )
+
+
+def _parts(recipe: Recipe) -> set[str]:
+    """Suites whose tasks the recipe's suite is put together of."""
+    if recipe.suite not in find_cards(SuiteCard):
+        return set()
+    tasks = load_card(SuiteCard, recipe.suite).tasks.values()
+    return {task.suite for task in tasks if task.suite is not None}
 
 
 def finished(out: Path, recipe: Recipe) -> bool:
@@ -222,6 +231,7 @@ def _update(
     steps = torch.randint(len(data), (config.batch,), generator=generator)
     device = next(model.parameters()).device
     model.train()
+    model.head.begin(update)
     observed, windows = augmented(data.observations(steps), data.windows(steps), config, generator)
     state.set_rate(config.learning_rate * rate(update, config))
     with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
@@ -261,12 +271,18 @@ def validate(model: ChunkModel, data: WindowData) -> dict[str, float]:
     model.eval()
     generator = torch.Generator().manual_seed(0)
     drawn = torch.randperm(len(data), generator=generator)[:VALIDATION_WINDOWS]
-    figures: dict[str, float] = {}
+    rows, sizes = [], []
     for first in range(0, len(drawn), VALIDATION_BATCH):
         batch = drawn[first : first + VALIDATION_BATCH]
-        for name, value in _validate_batch(model, data, batch, generator).items():
-            figures[name] = figures.get(name, 0.0) + value * len(batch) / len(drawn)
-    return figures
+        rows.append(_validate_batch(model, data, batch, generator))
+        sizes.append(len(batch))
+    return {name: _mean([row[name] for row in rows], sizes) for name in rows[0]}
+
+
+def _mean(values: Sequence[float], weights: Sequence[int]) -> float:
+    """Weighted mean without the batches that could not tell, which say NaN; NaN if none could."""
+    told = [(v, w) for v, w in zip(values, weights, strict=True) if not math.isnan(v)]
+    return sum(v * w for v, w in told) / sum(w for _, w in told) if told else math.nan
 
 
 def _validate_batch(

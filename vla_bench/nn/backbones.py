@@ -10,6 +10,7 @@ from pydantic import (
     ConfigDict,
     Field,
     NonNegativeInt,
+    PositiveFloat,
     PositiveInt,
     model_validator,
 )
@@ -43,6 +44,12 @@ class TinySizes(BaseModel):
     """Attention heads."""
     queries: PositiveInt = 8
     """Action-query tokens."""
+    film: bool = False
+    """Whether the instruction scales and shifts the channels of the stem."""
+    stem_norm: bool = False
+    """Whether each channel of the stem is normalised over its image, so that small objects count."""
+    place_scale: PositiveFloat = 0.02
+    """Standard deviation of the visual tokens' initial place embeddings."""
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
@@ -212,6 +219,7 @@ def _tiny_coupled(config: TinyCoupledConfig, views: int, state_size: int) -> Tin
             "width": config.expert_width,
             "depth": config.needed_depth(config.expert_depth),
             "heads": config.expert_heads,
+            "place_scale": config.place_scale,
         },
         coupling=config,
     )

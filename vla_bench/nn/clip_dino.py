@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPModel, Dinov2Config, Dinov2Model
 
-from vla_bench.nn.backbone import Backbone, Context
+from vla_bench.nn.backbone import Backbone, Context, Masked
 from vla_bench.nn.clip_dino_weights import (
     Tokenizer,
     fetch_clip,
@@ -23,14 +23,17 @@ from vla_bench.nn.prismatic_vision import DINO_MEAN, DINO_STD, TowerSizes
 CLIP_MEAN: Channels = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD: Channels = (0.26862954, 0.26130258, 0.27577711)
 
+VISION_BASE = TowerSizes(width=768, layers=12, heads=12, feed_forward=3072)
+TEXT_BASE = TowerSizes(width=512, layers=12, heads=8, feed_forward=2048)
+
 
 @dataclass(frozen=True)
 class ClipDinoSizes:
     """Sizes of the published models."""
 
-    clip: TowerSizes = TowerSizes(width=768, layers=12, heads=12, feed_forward=3072)
-    text: TowerSizes = TowerSizes(width=512, layers=12, heads=8, feed_forward=2048)
-    dino: TowerSizes = TowerSizes(width=768, layers=12, heads=12, feed_forward=3072)
+    clip: TowerSizes = VISION_BASE
+    text: TowerSizes = TEXT_BASE
+    dino: TowerSizes = VISION_BASE
     width: int = 512
     """Of the space that CLIP projects texts and images to."""
     image_size: int = 224
@@ -104,10 +107,12 @@ class ClipDinoBackbone(Backbone):
         instructions: Sequence[str],
         proprioception: Tensor,
         need_attention: bool = False,
+        masked: Masked | None = None,
     ) -> Context:
         """See `Backbone.forward`; there are no layers whose attention could be had."""
         text, phrases = self.described(instructions)
         vision, dense = self._see(images)
+        vision = masked.applied(vision, 0, first=0) if masked else vision
         sides = [self.sizes.image_size // p for p in (self.sizes.clip_patch, self.sizes.dino_patch)]
         return Context(
             vision=(vision,),

@@ -27,6 +27,8 @@ class ChunkSizes:
     """Camera images per observation."""
     raw_width: int = 0
     """Size of the vision tower's features before they are projected."""
+    text_width: int = 0
+    """Size of the vector that describes a text."""
 
 
 @dataclass(frozen=True)

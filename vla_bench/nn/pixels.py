@@ -9,7 +9,7 @@ Channels = tuple[float, float, float]
 
 
 def fitted(images: Tensor, side: int) -> Tensor:
-    """Images (N, 3, h, w) in [0, 255], resized to a square if need be: float32 (N, 3, side, side) in [0, 1]."""
+    """Images (N, 3, h, w) in [0, 255] as float32 (N, 3, side, side) in [0, 1]."""
     pixels = images.float()
     if images.shape[-2:] != (side, side):
         pixels = nn.functional.interpolate(pixels, (side, side), mode="bicubic", antialias=True)

@@ -32,6 +32,11 @@ class TinyBackbone(Backbone):
         layers: Transformer layers; 0 leaves the visual tokens and the state as they are embedded.
         heads: Attention heads.
         queries: Action-query tokens.
+        film: Whether the instruction scales and shifts the stem's channels (FiLM, Perez et al. 2018), so
+            that the raw features too say what is meant.
+        stem_norm: Whether each channel of the stem is normalised over its image, so that a bare
+            background weighs nothing beside a small object.
+        place_scale: Standard deviation of the visual tokens' initial place embeddings.
     """
 
     def __init__(
@@ -45,19 +50,23 @@ class TinyBackbone(Backbone):
         layers: int = 3,
         heads: int = 4,
         queries: int = 8,
+        film: bool = False,
+        stem_norm: bool = False,
+        place_scale: float = 0.02,
     ) -> None:
         super().__init__()
         self.width, self.layers = width, layers
         self.raw_width = self.text_width = width
         self.views, self.image_size, self.grid = views, image_size, grid
         if views:
-            self.stem = _stem(image_size // (4 * grid), width)
-            self.place = nn.Parameter(0.02 * torch.randn(views * grid * grid, width))
+            self.stem = _stem(image_size // (4 * grid), width, stem_norm)
+            self.place = nn.Parameter(place_scale * torch.randn(views * grid * grid, width))
         self.words = nn.Embedding(WORDS, width, padding_idx=0)
         self.state = _StateEncoder(state_size, width)
         self.queries = nn.Parameter(0.02 * torch.randn(queries, width))
         self.blocks = nn.ModuleList(Layer(width, heads) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
+        self.film = _Film(width) if film and views else None
 
     def forward(
         self,
@@ -69,8 +78,8 @@ class TinyBackbone(Backbone):
     ) -> Context:
         """See `Backbone.forward`."""
         words = hash_words(instructions).to(proprioception.device)
-        raw, vision = self._see(images)
         text = self.words(words)
+        raw, vision = self._see(images, text.sum(1))
         state = self.state(proprioception, text.sum(1))[:, None]
         queries = self.queries.expand(len(words), -1, -1)
         x = torch.cat([text, vision, state, queries], dim=1)
@@ -100,16 +109,18 @@ class TinyBackbone(Backbone):
     def describe(self, texts: Sequence[str]) -> Tensor:
         """The mean of the words; see `Backbone.describe`."""
         words = hash_words(texts).to(self.words.weight.device)
-        return self.words(words).sum(1) / (words != 0).sum(1, keepdim=True).clamp(min=1)
+        mean: Tensor = self.words(words).sum(1) / (words != 0).sum(1, keepdim=True).clamp(min=1)
+        return mean
 
-    def _see(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def _see(self, images: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
         """Features of the stem and visual tokens, both (B, visual tokens, width)."""
         batch = images.shape[0]
         if not self.views:
             empty = torch.zeros(batch, 0, self.width, device=images.device)
             return empty, empty
         pixels = resized(images.flatten(0, 1).float().div_(127.5).sub_(1.0), self.image_size)
-        raw = self.stem(pixels).flatten(2).transpose(1, 2).reshape(batch, -1, self.width)
+        seen = self.stem(pixels) if self.film is None else self.film(self.stem, pixels, text)
+        raw = seen.flatten(2).transpose(1, 2).reshape(batch, -1, self.width)
         return raw, raw + self.place
 
     def _attention(self, block: nn.Module, x: Tensor, bias: Tensor, text: int, seen: int) -> Tensor:
@@ -145,6 +156,29 @@ class _StateEncoder(nn.Module):
         return out
 
 
+class _Film(nn.Module):
+    """Runs the stem, its channels scaled and shifted by the instruction before each activation.
+
+    Which colour counts is a product of word and pixel, which attention over both learns slowly.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.modulations = nn.ModuleList(nn.Linear(width, 2 * size) for size in STEM_WIDTHS)
+
+    def forward(self, stem: nn.Sequential, pixels: Tensor, text: Tensor) -> Tensor:
+        """Images (B x views, 3, side, side), words (B, width) -> (B x views, width, rows, columns)."""
+        text = self.norm(text).repeat_interleave(len(pixels) // len(text), 0)
+        modulations = iter(self.modulations)
+        for layer in stem:
+            if isinstance(layer, nn.GELU):
+                scale, shift = next(modulations)(text)[..., None, None].chunk(2, dim=1)
+                pixels = pixels * (1 + scale) + shift
+            pixels = layer(pixels)
+        return pixels
+
+
 def resized(pixels: Tensor, side: int) -> Tensor:
     """Means over areas, (..., height, width) -> (..., side, side)."""
     height, width = pixels.shape[-2:]
@@ -158,12 +192,14 @@ def resized(pixels: Tensor, side: int) -> Tensor:
     return total.add_(lower[..., ::2]).add_(lower[..., 1::2]).div_(4)
 
 
-def _stem(patch: int, width: int) -> nn.Sequential:
+def _stem(patch: int, width: int, normed: bool) -> nn.Sequential:
     first, second = STEM_WIDTHS
     return nn.Sequential(
         nn.Conv2d(3, first, 3, stride=2, padding=1),
+        *([nn.GroupNorm(first, first)] if normed else []),
         nn.GELU(),
         nn.Conv2d(first, second, 3, stride=2, padding=1),
+        *([nn.GroupNorm(second, second)] if normed else []),
         nn.GELU(),
         nn.Conv2d(second, width, patch, stride=patch),
     )

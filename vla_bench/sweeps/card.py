@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -15,11 +15,13 @@ from pydantic import (
 )
 
 from vla_bench.cards import Named
+from vla_bench.errors import nearest
 from vla_bench.items import digest
 
 Value = str | int | float | bool
 """A value of an option."""
-Panel = Literal["success", "collided", "queries_per_s"]
+Panel = Literal["success", "collided", "queries_per_s", "steps_to_success", "attention"]
+Measure = Literal["success", "steps_to_success", "attention"]
 RECIPE = "recipe."
 """Options that start so are the recipe's: a change of one trains other weights."""
 QUICK_EPISODES = 10
@@ -28,6 +30,8 @@ QUICK_RECIPE: Mapping[str, Value] = {
     "recipe.data.episodes": 20,
 }
 """What `--quick` trains: enough to see that everything works, too little for success."""
+VARIANT = "variant"
+"""The option whose values are named sets of options."""
 
 
 class _Part(BaseModel):
@@ -52,7 +56,7 @@ class Arm(_Part):
 
 
 class Claim(_Part):
-    """A published finding as a sum of success rates that should be positive."""
+    """A published finding as a sum that should be positive, of success rates if it says nothing else."""
 
     text: str
     """The finding, in words."""
@@ -62,6 +66,8 @@ class Claim(_Part):
     """Points subtracted."""
     margin: NonNegativeFloat = 0.0
     """How far below zero the sum may fall: 0.05 for `no worse by 5 points`."""
+    measure: Measure = "success"
+    """What is added up: success rates, or means of steps to success or of attention on objects."""
 
 
 class Quoted(_Part):
@@ -99,11 +105,13 @@ class Sweep(Named):
     """Seed of the runs."""
     option: str
     """`horizon`, `batch`, `delay`, an option of the policies' cards, `suite.` or `recipe.` and an option
-    there."""
+    there; or `variant`."""
     axis: str = ""
     """What the option is called in tables and figures, with its unit; its name if left out."""
     values: list[Value] = Field(min_length=1)
-    """Values of the option, in order."""
+    """Values of the option, in order; all variants if left out."""
+    variants: dict[str, dict[str, Value]] = Field(default_factory=dict)
+    """What each value of `variant` stands for: options, named like `option`."""
     options: dict[str, Value] = Field(default_factory=dict)
     """Fixed options of all arms, named like `option`."""
     training_seeds: list[int] = Field([0, 1, 2], min_length=1)
@@ -111,17 +119,47 @@ class Sweep(Named):
     arms: list[Arm] = Field(min_length=1)
     """The curves; the others are compared with the first."""
     panels: list[Panel] = Field(["success"], min_length=1)
-    """What the figure shows: success or collisions against the option, success against queries/s."""
+    """What the figure shows against the option: success, collisions, steps to success, attention; or
+    success against queries/s."""
+    attention: str = ""
+    """Map of the policies whose share on the objects of the task is measured as each item begins; none if
+    left out."""
     claims: list[Claim] = Field(default_factory=list)
     """Published findings to be held against the numbers."""
     quoted: list[Quoted] = Field(default_factory=list)
     """Published numbers."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _all_variants(cls, card: Any) -> Any:  # noqa: ANN401  whatever TOML can say
+        if isinstance(card, dict) and card.get("option") == VARIANT and card.get("variants"):
+            return {"values": list(card["variants"]), **card}
+        return card
+
+    @model_validator(mode="after")
+    def _variants_are_known(self) -> Self:
+        if (self.option == VARIANT) != bool(self.variants):
+            raise ValueError(
+                f"option {self.option!r}: tables [variants.NAME] go with option 'variant'"
+            )
+        wanted = [value for arm in self.arms for value in self.values_of(arm) if value is not None]
+        for value in wanted if self.variants else []:
+            if value not in self.variants:
+                raise ValueError(f"no [variants.{value}]; {nearest(str(value), self.variants)}")
+        return self
 
     @model_validator(mode="after")
     def _labels_differ(self) -> Self:
         labels = [arm.label for arm in self.arms]
         if len(set(labels)) < len(labels):
             raise ValueError(f"two arms have one label; labels are {', '.join(labels)}")
+        return self
+
+    @model_validator(mode="after")
+    def _attention_is_measured(self) -> Self:
+        shown = "attention" in self.panels or any(c.measure == "attention" for c in self.claims)
+        if shown and not self.attention:
+            raise ValueError('a panel or claim is about attention; name its map, attention = "MAP"')
         return self
 
     @property
@@ -133,6 +171,8 @@ class Sweep(Named):
     def played(self) -> str:
         """Digest of what is to be played: all but what is said about it."""
         said = {"path", "description", "axis", "panels", "claims", "quoted"}
+        # Sweeps without these keep the digest that they had before there were any.
+        said |= {name for name in ("variants", "attention") if not getattr(self, name)}
         return digest(self.model_dump(mode="json", exclude=said))
 
     def values_of(self, arm: Arm) -> Sequence[Value | None]:
@@ -148,8 +188,12 @@ class Sweep(Named):
             for key, option in self.options.items()
             if arm.recipe is not None or not key.startswith(RECIPE)
         }
-        swept = {} if value is None else {self.option: value}
-        return {**common, **arm.options, **swept}
+        return {**common, **arm.options, **self._swept(value)}
+
+    def _swept(self, value: Value | None) -> Mapping[str, Value]:
+        if value is None:
+            return {}
+        return self.variants[str(value)] if self.option == VARIANT else {self.option: value}
 
     def quick(self) -> Self:
         """A copy that is over in a minute or two: few episodes, one short training of each recipe."""

@@ -26,13 +26,13 @@ class Progress:
     """A job that has been done."""
 
     verb: str
-    """`collected`, `trained` or `played`."""
+    """`collected`, `trained`, `played` or `looked`."""
     done: int
     """Jobs of this verb done so far."""
     total: int
     """Jobs of this verb."""
     name: str
-    """What was collected, trained or played."""
+    """What was collected, trained, played or looked at."""
     outcome: str
     """What came of it."""
 
@@ -67,6 +67,7 @@ def run_sweeps(plans: Sequence[SweepPlan], processes: int, on_job: OnJob) -> Non
         _finish(pool, list(collections.values()), on_job)
         _finish(pool, [_training(t) for t in trainings.values()], on_job)
         _finish(pool, _plays(plans), on_job)
+        _finish(pool, _looks(plans), on_job)
 
 
 def _missing(plans: Sequence[SweepPlan]) -> dict[Path, Training]:
@@ -100,6 +101,17 @@ def _plays(plans: Sequence[SweepPlan]) -> list[_Job]:
         if point.spec not in wanted:
             wanted.append(point.spec)
     return [_Job("played", name, _play, [specs[folder]]) for folder, name in named.items()]
+
+
+def _looks(plans: Sequence[SweepPlan]) -> list[_Job]:
+    """One job per run folder of the sweeps that measure attention."""
+    wanted = {
+        (point.folder, plan.sweep.attention): point.name
+        for plan in plans
+        for point in plan.points
+        if plan.sweep.attention
+    }
+    return [_Job("looked", name, _look, [*where]) for where, name in wanted.items()]
 
 
 def _finish(pool: ProcessPoolExecutor, jobs: Sequence[_Job], on_job: OnJob) -> None:
@@ -174,6 +186,13 @@ def _play(specs: Sequence[RunSpec]) -> str:
     successes = sum(record.success for record in records.values())
     seconds = sum(record.wall_s for record in records.values())
     return f"{successes}/{len(records)} succeeded in {seconds:.0f} s"
+
+
+def _look(folder: Path, map_name: str) -> str:
+    from vla_bench.sweeps.looking import look
+
+    known = [mass for mass in look(folder, map_name).mass.values() if mass is not None]
+    return f"{sum(known) / max(len(known), 1):.3f} of its attention on the objects of the task"
 
 
 def _check_folder(run: PlannedRun) -> None:

@@ -65,3 +65,26 @@ def test_discordant_pairs_are_counted_by_hand():
     first = np.array([[True, True, False, False], [True, False, False, False]])
     second = np.array([[True, False, True, False]])
     assert discordant(first, second) == (1, 2)
+
+
+def test_means_of_numbers_leave_out_those_that_are_missing():
+    generator = np.random.default_rng(2)
+    steps = generator.normal(40, 5, (3, 80))
+    steps[generator.random((3, 80)) < 0.3] = np.nan
+    resampling = Resampling(3, 80)
+    value, (low, high) = resampling.contrast_of_means([(1, steps)])
+    assert value == pytest.approx(np.nanmean(steps))
+    assert low < value < high < low + 4
+    shifted = resampling.contrast_of_means([(1, steps + 7), (-1, steps)])
+    np.testing.assert_allclose([shifted[0], *shifted[1]], 7)
+    unpaired = resampling.contrast_of_means([(1, generator.permuted(steps, axis=1)), (-1, steps)])
+    assert unpaired[1][0] < 0 < unpaired[1][1]
+
+
+def test_where_there_are_no_numbers_nothing_is_known():
+    none = np.full((2, 9), np.nan)
+    value, interval = Resampling(2, 9).contrast_of_means([(1, none), (-1, np.ones((2, 9)))])
+    assert np.isnan([value, *interval]).all()
+    one = np.full((2, 9), np.nan)
+    one[0, 0] = 12.0
+    assert Resampling(2, 9).contrast_of_means([(1, one)]) == (12.0, (12.0, 12.0))

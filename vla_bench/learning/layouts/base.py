@@ -170,12 +170,15 @@ def read_episode(
 
 def _viewpoint(group: h5py.Group, name: str, rows: int) -> Viewpoint:
     """A camera's viewpoints, one for each image."""
-    matrices = []
-    for part, side in (("intrinsics", 3), ("extrinsics", 4)):
-        table = _table(group, f"{name}/{part}", rows)
-        matrices.append(table.reshape(rows, side, side).astype(np.float64))
+    intrinsics = _table(group, f"{name}/intrinsics", rows).reshape(rows, 3, 3)
+    extrinsics = _table(group, f"{name}/extrinsics", rows).reshape(rows, 4, 4)
     size = group[name].attrs
-    return Viewpoint(*matrices, int(size["width"]), int(size["height"]))
+    return Viewpoint(
+        intrinsics.astype(np.float64),
+        extrinsics.astype(np.float64),
+        int(size["width"]),
+        int(size["height"]),
+    )
 
 
 def _cameras(group: h5py.Group, parts: Parts, choice: Choice) -> dict[str, str]:

@@ -33,6 +33,10 @@ class HeadSettings(Settings):
     def sampling(self) -> Settings:
         """How the head plans while it is trained: the defaults, as far as it can follow them."""
 
+    def updates_before_actions(self) -> int:
+        """First updates, which train no actions yet."""
+        return 0
+
     def check(self, sampling: Settings) -> None:
         """Refuses sampling settings that a head so built cannot follow.
 
@@ -104,6 +108,9 @@ class ActionHead(nn.Module, ABC):
 
     def fit(self, chunks: NDArray[np.float32], seed: int) -> None:
         """Sets what is computed from the training chunks (N, P, A) before training begins."""
+
+    def begin(self, update: int) -> None:
+        """Told before each training update how many were made; for heads that train in stages."""
 
     @abstractmethod
     def loss(

@@ -42,6 +42,7 @@ class ChunkModel(nn.Module):
                 layers=self.backbone.layers,
                 views=views,
                 raw_width=self.backbone.raw_width,
+                text_width=self.backbone.text_width,
             ),
         )
         self.residual: ResidualModule | None = None

@@ -12,9 +12,11 @@ from vla_bench.errors import UserError
 from vla_bench.nn.backbones import FullSizeConfig
 from vla_bench.policies.anchorvla import quoted as anchorvla
 from vla_bench.policies.deepvision import quoted as deepvision
+from vla_bench.policies.focusvla import quoted as focusvla
 from vla_bench.policies.learned.policy import choose_device, sampling_of
 from vla_bench.policies.learned.quoted import Comparison, Counted
 from vla_bench.policies.learned.subject import ProfileSpec, Queries, Subject, find_subject
+from vla_bench.policies.posavla import quoted as posavla
 from vla_bench.profiling import (
     Figures,
     Flops,
@@ -28,6 +30,8 @@ from vla_bench.profiling import (
 COMPARED: Mapping[str, Callable[[Counted], list[Comparison]]] = {
     "anchorvla": anchorvla.compare,
     "deepvision": deepvision.compare,
+    "focusvla": focusvla.compare,
+    "posavla": posavla.compare,
 }
 """Policy -> what sets its paper's figures beside those of the full size."""
 
@@ -89,7 +93,7 @@ def profile_policy(spec: ProfileSpec) -> Profile:
         timing=timing,
         residual_ms=residual_ms,
         peak_memory=memory,
-        quoted=_quoted(subject, parameters, flops),
+        quoted=_quoted(subject, parameters, flops, timing),
     )
 
 
@@ -139,9 +143,10 @@ def _measure(subject: Subject, spec: ProfileSpec) -> tuple[Timing, float | None,
 
 
 def _quoted(
-    subject: Subject, parameters: Mapping[str, Parameters], flops: Flops
+    subject: Subject, parameters: Mapping[str, Parameters], flops: Flops, timing: Timing | None
 ) -> list[Comparison]:
     recipe = subject.recipe
     if recipe.policy not in COMPARED or not isinstance(recipe.backbone, FullSizeConfig):
         return []
-    return COMPARED[recipe.policy](Counted(parameters, flops, recipe.chunk_length))
+    latency = timing.latency_p50_ms if timing else None
+    return COMPARED[recipe.policy](Counted(parameters, flops, recipe.chunk_length, latency))

@@ -38,6 +38,8 @@ class Counted:
     """Floating-point operations."""
     chunk_length: int
     """Actions P of a chunk."""
+    latency_ms: float | None = None
+    """Median time of a query (ms); None if queries were not timed."""
 
 
 def printed(paper: str, table: str, metric: str, **setting: str) -> Quoted:

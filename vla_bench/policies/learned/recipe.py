@@ -144,6 +144,12 @@ class Recipe(Named):
     def _parts_fit(self) -> Self:
         if self.horizon > self.chunk_length:
             raise ValueError(f"horizon {self.horizon} is beyond chunk_length {self.chunk_length}")
+        first, updates = self.head.updates_before_actions(), self.training.updates
+        if first >= updates:
+            raise ValueError(
+                f"head.anchor_updates {first} leaves none of the training.updates {updates} for the "
+                f"actions; use --set head.anchor_updates={updates // 11}"
+            )
         if self.head.kind == "oft" and self.backbone.queries != self.chunk_length:
             raise ValueError(
                 f"backbone.queries {self.backbone.queries}: a head of kind oft reads one action token "

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from vla_bench.cards import PolicyCard, SuiteCard, load_card
+from vla_bench.cards import PolicyCard, SuiteCard, find_cards, load_card
 from vla_bench.errors import UserError
 from vla_bench.nn.backbone import Context
 from vla_bench.nn.backbones import FullSizeConfig
@@ -17,7 +17,9 @@ from vla_bench.policies.learned.model import ChunkModel
 from vla_bench.policies.learned.policy import sampling_of
 from vla_bench.policies.learned.recipe import Recipe, load_recipe
 
-SUITE, FULL_SIZE_SUITE = "ms-hab-mini", "ms-hab"
+SUITE = "ms-hab-mini"
+FULL_SIZE_SUITES = ("ms-hab", "libero-spatial")
+"""Where full-size policies play; the first of them that a policy has a recipe for is profiled."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class ProfileSpec:
     policy: str
     """Name of a policy, or path of its card."""
     suite: str | None = None
-    """Name of a suite; None for `ms-hab-mini`, at full size for `ms-hab`."""
+    """Name of a suite; None for `ms-hab-mini`, at full size for the first of `FULL_SIZE_SUITES`."""
     weights: str | None = None
     """A checkpoint folder; None for the weights that a run plays or, where there are none or settings
     override the recipe, for the recipe of policy and suite with random weights."""
@@ -124,7 +126,8 @@ def find_subject(spec: ProfileSpec) -> Subject:
     card = load_card(PolicyCard, spec.policy)
     if card.adapter != "learned":
         raise UserError(f"{card.name} has no model to profile; choose a learned policy, e.g. l1")
-    suite = load_card(SuiteCard, spec.suite or (FULL_SIZE_SUITE if spec.full_size else SUITE))
+    default = _full_size_suite(card) if spec.full_size else SUITE
+    suite = load_card(SuiteCard, spec.suite or default)
     options = {key: text for key, text in spec.settings.items() if key in card.options}
     changes = {key: text for key, text in spec.settings.items() if key not in options}
     card = card.override({**options, **({"weights": spec.weights} if spec.weights else {})})
@@ -135,9 +138,15 @@ def find_subject(spec: ProfileSpec) -> Subject:
     if spec.full_size and not isinstance(recipe.backbone, FullSizeConfig):
         raise UserError(
             f"recipe {recipe.name} has the {recipe.backbone.name} backbone; "
-            f"--full-size is for --suite {FULL_SIZE_SUITE}"
+            f"--full-size is for --suite {_full_size_suite(card)}"
         )
     return Subject(card, suite, recipe, folder)
+
+
+def _full_size_suite(card: PolicyCard) -> str:
+    known = find_cards(Recipe)
+    suites = (suite for suite in FULL_SIZE_SUITES if f"{card.name}-{suite}" in known)
+    return next(suites, FULL_SIZE_SUITES[0])
 
 
 def _played(card: PolicyCard, suite: SuiteCard) -> str:

@@ -14,6 +14,8 @@ Z = 1.96
 Interval = tuple[float, float]
 Outcomes = NDArray[np.bool_]
 """Success of each training (row) on each item (column)."""
+Values = NDArray[np.float64]
+"""A number for each training (row) and item (column); not a number where there is none."""
 
 
 class Resampling:
@@ -33,7 +35,7 @@ class Resampling:
         self._trainings = _weights(generator, trainings, draws)
         self._items = _weights(generator, items, draws)
 
-    def rates(self, outcomes: Outcomes) -> NDArray[np.float64]:
+    def rates(self, outcomes: Outcomes | Values) -> NDArray[np.float64]:
         """Success rate of each resample, float64 (draws,).
 
         Args:
@@ -63,6 +65,27 @@ class Resampling:
         low, high = _percentiles(drawn)
         least = Z / (self._items.shape[1] + 2)
         return value, (min(low, value - least), max(high, value + least))
+
+    def means(self, values: Values) -> NDArray[np.float64]:
+        """Mean of the numbers there are in each resample, float64 (draws,); nan where there are none."""
+        known = ~np.isnan(values)
+        counts = self.rates(known)
+        with np.errstate(invalid="ignore"):
+            means: NDArray[np.float64] = self.rates(np.where(known, values, 0.0)) / counts
+        return means
+
+    def contrast_of_means(self, terms: Sequence[tuple[int, Values]]) -> tuple[float, Interval]:
+        """A signed sum of means of numbers and its 95 % bootstrap interval; nan where there are none.
+
+        Args:
+            terms: Sign and numbers of each mean.
+        """
+        if any(np.isnan(values).all() for _, values in terms):
+            return np.nan, (np.nan, np.nan)
+        value = sum(sign * float(np.nanmean(values)) for sign, values in terms)
+        drawn = np.sum([sign * self.means(values) for sign, values in terms], axis=0)
+        low, high = np.nanpercentile(drawn, (2.5, 97.5))
+        return value, (min(float(low), value), max(float(high), value))
 
 
 def discordant(first: Outcomes, second: Outcomes) -> tuple[int, int]:

@@ -36,6 +36,8 @@ def _row(results: SweepResults, point: PointResult) -> dict[str, Cell]:
         "steps_to_success": point.steps_to_success,
         "queries_per_s": point.queries_per_s,
     }
+    if results.sweep.attention:
+        measured["attention"] = point.attention_on_objects
     only, first_only = results.against_first(point) or ("", "")
     return {
         "arm": point.arm.label,

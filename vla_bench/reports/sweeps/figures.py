@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -22,6 +23,8 @@ Y_LABELS: Mapping[Panel, str] = {
     "success": "success rate",
     "collided": "episodes with a collision",
     "queries_per_s": "success rate",
+    "steps_to_success": "control steps to success",
+    "attention": "attention on the objects of the task",
 }
 
 
@@ -67,6 +70,14 @@ def caption(results: SweepResults) -> str:
     ]
     if "collided" in results.sweep.panels:
         lines.append("Collisions: Wilson interval over all episodes.")
+    if "steps_to_success" in results.sweep.panels:
+        lines.append("Steps: mean over successful episodes.")
+    if "attention" in results.sweep.panels:
+        even = np.mean([run.attention.even for run in results.points[0].trainings if run.attention])
+        lines.append(
+            f"Attention: mean share of the map `{results.sweep.attention}` that lies on the objects of "
+            f"the task as an item begins; spread evenly it would be {100 * even:.1f} %."
+        )
     if "queries_per_s" in results.sweep.panels:
         lines.append(f"Labels at points: {results.sweep.axis_name}.")
     if results.world:
@@ -84,8 +95,12 @@ def _panel(results: SweepResults, panel: Panel, ax: Axes, arms: Mapping[str, Loo
             x = [axis.place(point.value, nth, len(arms)) for point in points]
         _curve(results, panel, ax, arm, arms[arm.label], points, x)
     ax.set_ylabel(Y_LABELS[panel])
-    ax.set_ylim(-0.02, 1.02)
-    ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+    if panel in ("steps_to_success", "attention"):
+        ax.set_ylim(0, None)
+    else:
+        ax.set_ylim(-0.02, 1.02)
+    if panel != "steps_to_success":
+        ax.yaxis.set_major_formatter(PercentFormatter(1.0))
     if panel == "queries_per_s":
         ax.set_xscale("log")
         ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -126,6 +141,8 @@ def _curve(
 
 def _measured(results: SweepResults, panel: Panel, point: PointResult) -> tuple[float, Interval]:
     """A point's height and interval in a panel."""
+    if panel in ("steps_to_success", "attention"):
+        return results.mean(point, panel)
     if panel != "collided":
         return point.rate, results.interval(point)
     if point.collided is None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping
 
 from vla_bench.reports.statistics.resampling import Interval
 from vla_bench.reports.sweeps.results import PointResult, SweepResults
-from vla_bench.sweeps.card import Claim, written
+from vla_bench.sweeps.card import Claim, Measure, written
 
 
 def findings(results: SweepResults) -> Iterator[str]:
@@ -33,17 +34,26 @@ def verdicts(results: SweepResults) -> Iterator[str]:
     """One sentence per claim: seen, not seen or undecided, by its declared sum of success rates."""
     for claim in results.sweep.claims:
         verdict = results.verdict(claim)
-        yield (
-            f"{verdict.word.upper()}: {claim.text} ({_sum(claim)} is "
-            f"{_points(verdict.value, verdict.interval)})"
-        )
+        amount = AMOUNTS[claim.measure](verdict.value, verdict.interval)
+        yield f"{verdict.word.upper()}: {claim.text} ({_sum(claim)} is {amount})"
 
 
 def _sum(claim: Claim) -> str:
     terms = " + ".join(claim.plus) + "".join(f" - {name}" for name in claim.minus)
     if not claim.margin:
         return terms
-    return f"seen where it is above -{100 * claim.margin:g}: {terms}"
+    margin = claim.margin if claim.measure == "steps_to_success" else 100 * claim.margin
+    return f"seen where it is above -{margin:g}: {terms}"
+
+
+def _steps(value: float, interval: Interval) -> str:
+    if math.isnan(value):
+        return "unknown: a point has no success"
+    return f"{value:+.1f} steps to success [{interval[0]:+.1f}, {interval[1]:+.1f}]"
+
+
+def _attention(value: float, interval: Interval) -> str:
+    return _points(value, interval) + " of attention"
 
 
 def _points(value: float, interval: Interval) -> str:
@@ -57,3 +67,11 @@ def _percent(interval: Interval, sign: str = "") -> str:
 
 def _value(point: PointResult) -> str:
     return "-" if point.value is None else written(point.value)
+
+
+AMOUNTS: Mapping[Measure, Callable[[float, Interval], str]] = {
+    "success": _points,
+    "steps_to_success": _steps,
+    "attention": _attention,
+}
+"""A claim's sum in words."""

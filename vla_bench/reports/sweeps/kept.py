@@ -5,8 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from vla_bench.cards import SuiteCard
 from vla_bench.errors import UserError
@@ -14,6 +21,7 @@ from vla_bench.items import WorkItem, digest
 from vla_bench.records import EpisodeRecord, RunFolder
 from vla_bench.reports.sweeps.trained_weights import TrainedWeights, weights_of
 from vla_bench.sweeps.card import Sweep, Value
+from vla_bench.sweeps.looking import look
 from vla_bench.sweeps.points import Point, SweepPlan
 
 KEPT = Path("results") / "sweeps"
@@ -22,6 +30,15 @@ KEPT = Path("results") / "sweeps"
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Attention(_Part):
+    """How a policy looks at the objects of the task as each item begins."""
+
+    mass: list[float | None]
+    """Share of its map that lies on them, by item; None where none is in view."""
+    even: float
+    """Mean share of the images that they cover."""
 
 
 class PlayedRun(_Part):
@@ -43,6 +60,13 @@ class PlayedRun(_Part):
     """Wall-clock time in the policy (s)."""
     policy_errors: int
     harness_errors: int
+    attention: Attention | None = None
+    """Left out where the sweep does not measure it."""
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, made: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = made(self)
+        return fields if self.attention else {k: v for k, v in fields.items() if k != "attention"}
 
 
 class PlayedPoint(_Part):
@@ -168,6 +192,15 @@ def _run(point: Point, items: Sequence[WorkItem]) -> PlayedRun:
         policy_s=sum(record.policy_s for record in records),
         policy_errors=reasons.count("policy_error"),
         harness_errors=reasons.count("harness_error"),
+        attention=_attention(point, items) if point.sweep.attention else None,
+    )
+
+
+def _attention(point: Point, items: Sequence[WorkItem]) -> Attention:
+    looks = look(point.folder, point.sweep.attention)
+    return Attention(
+        mass=[None if (m := looks.mass[item.digest]) is None else round(m, 6) for item in items],
+        even=round(sum(looks.even[item.digest] for item in items) / len(items), 6),
     )
 
 

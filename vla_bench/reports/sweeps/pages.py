@@ -151,6 +151,7 @@ def _header(results: SweepResults) -> list[str]:
         "collided",
         "steps to success",
         "queries/s",
+        *(["attention on objects"] if results.sweep.attention else []),
         "+/-",
         "errors",
     ]
@@ -175,9 +176,15 @@ def _cells(results: SweepResults, point: PointResult) -> list[str]:
         "-" if point.collided is None else f"{100 * point.collided:.1f}",
         "-" if point.steps_to_success is None else f"{point.steps_to_success:.1f}",
         "-" if point.queries_per_s is None else f"{point.queries_per_s:.0f}",
+        *([_attention(results, point)] if results.sweep.attention else []),
         "-" if pair is None else f"+{pair[0]}/-{pair[1]}",
         str(sum(point.errors)),
     ]
+
+
+def _attention(results: SweepResults, point: PointResult) -> str:
+    mass, interval = results.mean(point, "attention")
+    return f"{100 * mass:.1f} {_interval(interval)}"
 
 
 def _arms(results: SweepResults) -> Table:

@@ -11,9 +11,15 @@ import numpy as np
 
 from vla_bench.cards import SuiteCard
 from vla_bench.reports.statistics.intervals import wilson
-from vla_bench.reports.statistics.resampling import Interval, Outcomes, Resampling, discordant
+from vla_bench.reports.statistics.resampling import (
+    Interval,
+    Outcomes,
+    Resampling,
+    Values,
+    discordant,
+)
 from vla_bench.reports.sweeps.kept import KeptSweep, PlayedPoint, PlayedRun
-from vla_bench.sweeps.card import Arm, Claim, Sweep, Value, place
+from vla_bench.sweeps.card import Arm, Claim, Measure, Sweep, Value, place
 
 
 @dataclass(frozen=True)
@@ -81,16 +87,37 @@ class PointResult:
         known = [run.collided for run in self.trainings]
         return float(_digits(known).mean()) if all(known) else None
 
+    @cached_property
+    def steps(self) -> Values:
+        """Control steps to the first success of each training on each item; nan without one."""
+        rows = [
+            [
+                float(first) if success == "1" and first is not None else np.nan
+                for success, first in zip(run.success, run.first_success, strict=True)
+            ]
+            for run in self.trainings
+        ]
+        return np.array(rows)
+
     @property
     def steps_to_success(self) -> float | None:
         """Mean control steps to the first success, over successful episodes."""
-        steps = [
-            first
-            for run in self.trainings
-            for success, first in zip(run.success, run.first_success, strict=True)
-            if success == "1" and first is not None
-        ]
-        return float(np.mean(steps)) if steps else None
+        return None if np.isnan(self.steps).all() else float(np.nanmean(self.steps))
+
+    @cached_property
+    def attention(self) -> Values:
+        """Share of attention on the objects of each training on each item; nan where it is not known."""
+        known = [run.attention.mass if run.attention else [None] for run in self.trainings]
+        return np.array([[np.nan if m is None else m for m in masses] for masses in known])
+
+    @property
+    def attention_on_objects(self) -> float | None:
+        """Mean share of attention on the objects of the task; None where it was not measured."""
+        return None if np.isnan(self.attention).all() else float(np.nanmean(self.attention))
+
+    def values_of(self, measure: Measure) -> Values:
+        """Numbers by training and item, of which a measure that is no rate is the mean."""
+        return self.attention if measure == "attention" else self.steps
 
     @property
     def queries_per_s(self) -> float | None:
@@ -115,13 +142,13 @@ class Verdict:
 
     claim: Claim
     value: float
-    """The claim's sum of success rates."""
+    """The claim's sum of what it measures; nan where a point has nothing to measure."""
     interval: Interval
     """Its 95 % interval."""
 
     @property
     def word(self) -> Literal["seen", "not seen", "undecided"]:
-        """`seen` and `not seen` only where the whole interval says so."""
+        """`seen` and `not seen` only where the whole interval says so; nan says nothing."""
         low, high = self.interval
         if low > -self.claim.margin:
             return "seen"
@@ -164,6 +191,10 @@ class SweepResults:
         """95 % interval of a point's rate, over trainings and items."""
         return self.resampling.interval(point.outcomes)
 
+    def mean(self, point: PointResult, measure: Measure) -> tuple[float, Interval]:
+        """Mean of a measure that is no rate, with its 95 % interval over trainings and items."""
+        return self.resampling.contrast_of_means([(1, point.values_of(measure))])
+
     def against_first(self, point: PointResult) -> tuple[int, int] | None:
         """Discordant episodes of a point and the first arm's at the same value; None without one."""
         first = self.points[0].arm
@@ -178,7 +209,11 @@ class SweepResults:
 
     def verdict(self, claim: Claim) -> Verdict:
         """What the numbers say of a claim."""
-        outcomes = {point.name: point.outcomes for point in self.points}
-        terms = [(1, outcomes[name]) for name in claim.plus]
-        terms += [(-1, outcomes[name]) for name in claim.minus]
-        return Verdict(claim, *self.resampling.contrast(terms))
+        points = {point.name: point for point in self.points}
+        terms = [(1, points[name]) for name in claim.plus]
+        terms += [(-1, points[name]) for name in claim.minus]
+        if claim.measure != "success":
+            values = [(sign, point.values_of(claim.measure)) for sign, point in terms]
+            return Verdict(claim, *self.resampling.contrast_of_means(values))
+        outcomes = [(sign, point.outcomes) for sign, point in terms]
+        return Verdict(claim, *self.resampling.contrast(outcomes))

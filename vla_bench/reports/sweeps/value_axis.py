@@ -16,6 +16,8 @@ WIDE = 8
 """Positive numbers whose ratio is at least this are drawn on a logarithmic axis."""
 LABEL = 0.06
 """Room for a number under the axis, as a fraction of it."""
+LETTERS = 40
+"""Letters of all names that fit under the axis side by side; more stand aslant."""
 ASIDE = 0.05
 """Room for all arms at one value, as a fraction of the axis."""
 BEYOND = 0.07
@@ -71,7 +73,11 @@ class ValueAxis:
             ax.set_xscale("log")
         ax.xaxis.set_major_locator(FixedLocator(list(places)))
         ax.xaxis.set_minor_locator(NullLocator())
-        ax.set_xticklabels(self._labels())
+        labels = self._labels()
+        if self.kind == "names" and len(" ".join(labels)) > LETTERS:
+            ax.set_xticklabels(labels, rotation=30, ha="right", rotation_mode="anchor")
+        else:
+            ax.set_xticklabels(labels)
 
     def _labels(self) -> list[str]:
         """The values in words; empty where one would stand on the one before it."""

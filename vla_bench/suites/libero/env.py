@@ -21,6 +21,7 @@ from vla_bench.suites.libero.pictures import RESIZERS
 from vla_bench.suites.libero.privileged import GoalView
 from vla_bench.suites.libero.world import LiberoWorld
 from vla_bench.suites.spaces import observation_space
+from vla_bench.suites.viewpoint import Viewpoint
 
 CAMERAS = {"agentview": "agentview", "wrist": "robot0_eye_in_hand"}
 """Name on the card -> name in the simulation."""
@@ -94,6 +95,26 @@ class LiberoEnv(SuiteEnv):
             "state": self._state(),
             "privileged": self.goal_view.entries(),
         }
+
+    def viewpoints(self) -> Mapping[str, Viewpoint]:
+        """Of the images that `observe` gives: turned, and brought to their size."""
+        return {
+            name: self.world.viewpoint(name).resized(self.card.cameras[name][0])
+            for name in self.cameras
+        }
+
+    def gripper_position(self) -> NDArray[np.float64]:
+        """The point between the fingertips, when the cameras were sampled."""
+        return self.world.proprioception().position
+
+    def relevant(self, camera: str) -> NDArray[np.bool_]:
+        """What the conditions of the goal are about: what is moved, and what it is put on or into."""
+        geoms = self.world.geoms(camera)
+        mask = self.goal_view.named()[geoms] & (geoms >= 0)
+        share = self.resize(
+            np.repeat(mask[..., None] * np.uint8(255), 3, -1), self.card.cameras[camera]
+        )
+        return share[..., 0] > 127
 
     def _state(self) -> Arrays:
         robot = self.world.proprioception()

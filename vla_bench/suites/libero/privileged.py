@@ -86,6 +86,20 @@ class GoalView:
         thing = self._pending().subject
         return int(self._model.site_bodyid[thing.index]) if thing.is_site else thing.index
 
+    def named(self) -> NDArray[np.bool_]:
+        """Geometries of all that the goal names, those that are only drawn included: (ngeom,).
+
+        A region stands for the body that it is a part of, a drawer for one; a part of the table for none.
+        """
+        bodies = np.zeros(self._model.nbody, bool)
+        things = np.any([family(self._model, b) for b in self._domain.obj_body_id.values()], axis=0)
+        for thing in (thing for goal in self._goals for thing in (goal.subject, goal.destination)):
+            body = int(self._model.site_bodyid[thing.index]) if thing.is_site else thing.index
+            if things[body]:
+                bodies |= family(self._model, body)
+        mask: NDArray[np.bool_] = bodies[self._model.geom_bodyid]
+        return mask
+
     def _pending(self) -> Goal:
         # The last goal needs no look: it is shown whether it holds or not.
         for goal in self._goals[:-1]:
@@ -124,14 +138,19 @@ class GoalView:
 
 def collision_geoms(model: Any, body: int) -> NDArray[np.bool_]:  # noqa: ANN401
     """Returns which geometries (ngeom,) of a body and the bodies on it can touch something."""
+    solid = (model.geom_contype != 0) | (model.geom_conaffinity != 0)
+    mask: NDArray[np.bool_] = family(model, body)[model.geom_bodyid] & solid
+    return mask
+
+
+def family(model: Any, body: int) -> NDArray[np.bool_]:  # noqa: ANN401
+    """Returns which bodies (nbody,) are a body or on it."""
     inside = np.zeros(model.nbody, bool)
     inside[body] = True
     # Parents come before their children.
     for child in range(body + 1, model.nbody):
         inside[child] = inside[model.body_parentid[child]]
-    solid = (model.geom_contype != 0) | (model.geom_conaffinity != 0)
-    mask: NDArray[np.bool_] = inside[model.geom_bodyid] & solid
-    return mask
+    return inside
 
 
 def collision_box(model: Any, body: int, geoms: NDArray[np.bool_]) -> Floats:  # noqa: ANN401

@@ -7,6 +7,8 @@ it would have drawn then, the quantities that drawing and proprioception depend 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import mujoco
@@ -66,20 +68,46 @@ class Sample:
         Returns:
             uint8 (height, width, 3), the origin at the lower left, as robosuite gives it.
         """
-        height, width = size
-        number = context.model.camera_name2id(camera)
+        with self._shown_by(context):
+            return _draw(context, camera, size)
+
+    def draw_geoms(self, context: Any, camera: str, size: tuple[int, int]) -> NDArray[np.int32]:  # noqa: ANN401
+        """Which geometry each pixel of `draw` shows: its number, -1 for none; (height, width)."""
+        with self._shown_by(context):
+            colours = _draw(context, camera, size, segmentation=True).astype(np.int32)
+        geoms = np.full(context.scn.maxgeom + 1, -1, np.int32)
+        for thing in context.scn.geoms[: context.scn.ngeom]:
+            if thing.objtype == mujoco.mjtObj.mjOBJ_GEOM:
+                geoms[thing.segid + 1] = thing.objid
+        numbers = colours @ (1, 1 << 8, 1 << 16)
+        return geoms[np.where(numbers < len(geoms), numbers, 0)]
+
+    @contextmanager
+    def _shown_by(self, context: Any) -> Iterator[None]:  # noqa: ANN401
+        """Makes the kept state what robosuite's context draws, for a while."""
         live, sites = context.data, self._model.site_rgba.copy()
         context.gl_ctx.make_current()
         try:
             # What glows (the stove) is in the model, and may have changed since.
             np.copyto(self._model.site_rgba, self._sites)
             context.data = _Holder(self.data)
-            context.render(width=width, height=height, camera_id=number)
-            image: NDArray[np.uint8] = context.read_pixels(width, height)
+            yield
         finally:
             context.data = live
             np.copyto(self._model.site_rgba, sites)
-        return image
+
+
+def _draw(
+    context: Any,  # noqa: ANN401
+    camera: str,
+    size: tuple[int, int],
+    segmentation: bool = False,
+) -> NDArray[np.uint8]:
+    height, width = size
+    number = context.model.camera_name2id(camera)
+    context.render(width=width, height=height, camera_id=number, segmentation=segmentation)
+    image: NDArray[np.uint8] = context.read_pixels(width, height)
+    return image
 
 
 class _Holder:

@@ -15,6 +15,8 @@ from vla_bench.perturbations.changes import Vector
 from vla_bench.suites.libero.domain import make_domain
 from vla_bench.suites.libero.perturbing import LookChange, Looks, push
 from vla_bench.suites.libero.sampling import SAMPLED_AFTER, Sample
+from vla_bench.suites.libero.views import viewpoint
+from vla_bench.suites.viewpoint import Viewpoint
 
 RESET_ATTEMPTS = 1000
 """Draws of a placement without overlap before the reset is given up."""
@@ -199,6 +201,17 @@ class LiberoWorld:
                 image = self._sample.draw(context, self.cameras[name], self.size)
                 self._images[name] = np.ascontiguousarray(image[::-1, ::-1])
         return {name: self._images[name] for name in names}
+
+    def geoms(self, name: str) -> NDArray[np.int32]:
+        """Numbers of the geometries in a camera's image, -1 for none: (height, width)."""
+        context = self.domain.sim._render_context_offscreen
+        return self._sample.draw_geoms(context, self.cameras[name], self.size)[::-1, ::-1]
+
+    def viewpoint(self, name: str) -> Viewpoint:
+        """How a camera saw when LIBERO would have sampled it last."""
+        model = self.domain.sim.model
+        camera = model.camera_name2id(self.cameras[name])
+        return viewpoint(model._model, self._sample.data, camera, self.size)
 
     def proprioception(self) -> Proprioception:
         """What the robot's sensors said when LIBERO would have sampled them last."""

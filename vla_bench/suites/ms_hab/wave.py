@@ -145,12 +145,13 @@ class MsHabWave(WaveEnv):
 
     def gripper_position(self, lane: int) -> NDArray[np.float64]:
         """The origin of the gripper's link, between the fingers."""
-        return self._reader.pose(self.lanes[lane].tcp).p.astype(np.float64)
+        return np.array(self._reader.pose(self.lanes[lane].tcp).p, np.float64)
 
     def relevant(self, lane: int, camera: str) -> NDArray[np.bool_]:
         """The object; when a door or a drawer is the task, its part with the handle."""
         numbers = self.world.render_numbers(SENSORS[camera])[lane]
-        return numbers == self.lanes[lane].held.entity.per_scene_id
+        mask: NDArray[np.bool_] = numbers == self.lanes[lane].held.entity.per_scene_id
+        return mask
 
     def state_bytes(self, lane: int) -> bytes:
         """Joints of every articulation of the lane and the motion of every body."""

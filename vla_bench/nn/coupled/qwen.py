@@ -111,6 +111,7 @@ class QwenCoupledBackbone(Backbone):
             vision = vision + added
         state = self.state(proprioception.to(self.queries.dtype))[:, None]
         x = self._embedded(layout, vision, state)
+        cos, sin = self._rotary(x, layout.positions())
         padding, actions = layout.padding, slice(layout.question.stop + 1, None)
         language = Language(
             layers=[TextLayer(layer) for layer in self.language.layers],
@@ -122,7 +123,7 @@ class QwenCoupledBackbone(Backbone):
             actions=actions,
             grid=grid,
             norm=self.language.norm,
-            rotation=tuple(part[:, None] for part in self._rotary(x, layout.positions())),
+            rotation=(cos[:, None], sin[:, None]),
             finer=self._finer(x, layout),
             added=dict(enumerate(deep)),
             masked=masked,

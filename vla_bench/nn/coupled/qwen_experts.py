@@ -5,12 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from transformers import DINOv3ViTModel, SiglipVisionModel
+from transformers.models.siglip.modeling_siglip import SiglipEncoderLayer
 
 from vla_bench.nn.coupled.branch import BranchLayer, Rotation
 from vla_bench.nn.coupled.expert import Expert
 from vla_bench.nn.coupled.qwen_layers import DinoLayer, SiglipLayer
 from vla_bench.nn.pixels import fitted, scaled
 from vla_bench.nn.prismatic_vision import DINO_MEAN, DINO_STD, SIGLIP_MEAN, SIGLIP_STD
+
+PATCH = 16
+"""Side of both experts' patches (px)."""
 
 
 class DinoExpert(Expert):
@@ -26,7 +30,7 @@ class DinoExpert(Expert):
         super().__init__()
         config = model.config
         self.width, self.resolution = config.hidden_size, resolution
-        self.side = resolution // config.patch_size
+        self.side = resolution // PATCH
         self.prefix = 1 + config.num_register_tokens
         self.embeddings, self.rope = model.embeddings, model.rope_embeddings
         self.embeddings.register_parameter("mask_token", None)
@@ -63,13 +67,13 @@ class SiglipExpert(Expert):
         super().__init__()
         config = model.config
         self.width, self.resolution = config.hidden_size, resolution
-        self.side, self.prefix = resolution // config.patch_size, 0
+        self.side, self.prefix = resolution // PATCH, 0
         self.embeddings = model.embeddings
         self.layers, self.norm = model.encoder.layers[:depth], model.post_layernorm
 
     def branches(self) -> list[BranchLayer]:
         """See `Expert.branches`."""
-        return [SiglipLayer(layer) for layer in self.layers]
+        return [SiglipLayer(x) for x in self.layers if isinstance(x, SiglipEncoderLayer)]
 
     def embed(self, images: Tensor) -> Tensor:
         """See `Expert.embed`."""

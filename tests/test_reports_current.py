@@ -8,6 +8,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 COMPARED = {".md", ".csv", ".tex", ".html", ".css", ".js", ".json", ".txt"}
 """Figures are left out: their bytes are those of matplotlib's version; their numbers are in the CSV."""
+INSPECTED = "inspect"
+"""Folder of what `vla-bench inspect` drew, for which episodes have to be played again."""
 
 
 def name(path: Path, folder: Path) -> str:
@@ -18,7 +20,7 @@ def contents(folder: Path) -> dict[str, str]:
     return {
         name(path, folder): re.sub(r"<svg.*?</svg>", "<svg/>", path.read_text(), flags=re.S)
         for path in folder.rglob("*")
-        if path.suffix in COMPARED
+        if path.suffix in COMPARED and name(path, folder).split("/")[0] != INSPECTED
     }
 
 

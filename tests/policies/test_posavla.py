@@ -15,6 +15,7 @@ from vla_bench.nn.tiny import TinyBackbone
 from vla_bench.policies.l1.head import L1Config
 from vla_bench.policies.learned.head import Windows
 from vla_bench.policies.learned.heads import make_head
+from vla_bench.policies.learned.model import ChunkModel
 from vla_bench.policies.learned.policy import sampling_of
 from vla_bench.policies.learned.recipe import load_recipe
 from vla_bench.policies.posavla.settings import PosaConfig, PosaSampling
@@ -184,7 +185,7 @@ def test_a_single_map_is_trained_on_its_own_places(anchors, used):
     before, after = (losses(made, seen(), w)["total"] for w in (drawn, moved))
     torch.testing.assert_close(before, after)
     moved.places[:, used] = 0.1
-    assert abs(float(losses(made, seen(), moved)["total"] - before)) > 1e-4
+    assert abs(float((losses(made, seen(), moved)["total"] - before).detach())) > 1e-4
     assert list(made.attention(seen())) == [anchors]
     assert set(made.diagnose(seen(), drawn, None)) == {f"anchor_hits_{anchors}"}
 
@@ -255,6 +256,18 @@ def test_without_an_anchor_loss_there_is_one_stage(changes):
     assert float(found["total"]) > 0
     assert planned(made, looked).shape == (BATCH, 5, 2)
     assert made.diagnose(looked, windows(BATCH), None) == {}
+
+
+def test_the_policy_for_ms_hab_mini_goes_on_with_the_head_of_the_blind_one():
+    names = ("blind-posavla-ms-hab-mini", "posavla-ms-hab-mini")
+    blind, seeing = (load_recipe(name) for name in names)
+    assert seeing.training.start == blind.name
+    assert seeing.head == blind.head
+    shapes = [
+        {n: t.shape for n, t in ChunkModel(r, 13).head.state_dict().items()}
+        for r in (blind, seeing)
+    ]
+    assert shapes[0] == shapes[1]
 
 
 @pytest.mark.parametrize("steps", [1, 2, 10])

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from vla_bench.cards import PolicyCard, PolicyInputs, SuiteCard
 from vla_bench.items import WorkItem
+from vla_bench.policies.diagnostics import Diagnostics
 
 ActionChunks = NDArray[np.float32]
 """(batch, chunk length, action size)."""
@@ -120,6 +121,10 @@ class Policy(ABC):
         Returns:
             Float32 (len(observations), chunk length, action size).
         """
+
+    def diagnostics(self) -> Diagnostics:
+        """What it can show of how it plans, for `vla-bench inspect`; nothing, unless overridden."""
+        return Diagnostics()
 
     @property
     def corrects(self) -> bool:

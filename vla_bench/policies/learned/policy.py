@@ -15,6 +15,7 @@ from vla_bench.cards import PolicyCard, SuiteCard
 from vla_bench.errors import UserError, nearest
 from vla_bench.policies.base import ActionChunks, Observation, Policy
 from vla_bench.policies.learned.checkpoint import find_weights, load_config, load_model
+from vla_bench.policies.learned.diagnostics import LearnedDiagnostics
 from vla_bench.policies.learned.head import Settings
 from vla_bench.policies.learned.heads import SAMPLING
 from vla_bench.policies.learned.recipe import Recipe
@@ -101,18 +102,24 @@ class LearnedPolicy(Policy):
         # Where the size is no power of two, place may matter too (seen with 3).
         size = 1 << (self.batch - 1).bit_length()
         padded = [*observations, *[observations[-1]] * (size - len(observations))]
-        chunks, pooled = self.model.plan(
-            self._images(padded),
-            [observation.instruction for observation in padded],
-            self._state(padded),
-            self._noise(padded),
-            self.sampling,
-        )
+        chunks, pooled = self.model.plan(*self.tensors(padded), self.sampling)
         if self.residual is not None:
             for observation, context in zip(padded, pooled, strict=True):
                 self._pooled[observation.item.digest] = context
         planned: ActionChunks = self.actions.inverse(chunks).float().cpu().numpy()
         return planned[: len(observations)]
+
+    def tensors(
+        self, observations: Sequence[Observation]
+    ) -> tuple[Tensor, Sequence[str], Tensor, Tensor]:
+        """What the model is given: images, instructions, state and noise, as in `ChunkModel.plan`."""
+        instructions = [observation.instruction for observation in observations]
+        images, state = self._images(observations), self._state(observations)
+        return images, instructions, state, self._noise(observations)
+
+    def diagnostics(self) -> LearnedDiagnostics:
+        """Where it looks, what it chose from, and what it plans with less to see."""
+        return LearnedDiagnostics(self)
 
     @torch.no_grad()
     def correct(

@@ -65,11 +65,11 @@ class TinyCoupledBackbone(TinyBackbone):
     ) -> Context:
         """See `Backbone.forward`."""
         words = hash_words(instructions).to(proprioception.device)
-        raw, vision = self._see(images)
+        text = self.words(words)
+        raw, vision = self._see(images, text.sum(1))
         grid = (self.views, self.grid, self.grid)
         if self.coupler is not None and (added := self.coupler.added(images, grid)) is not None:
             vision = vision + added
-        text = self.words(words)
         state = self.state(proprioception, text.sum(1))[:, None]
         queries = self.queries.expand(len(words), -1, -1)
         seen, told = vision.shape[1], vision.shape[1] + words.shape[1]

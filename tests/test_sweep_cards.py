@@ -1,0 +1,66 @@
+"""The sweeps that are shipped: every point can be planned, and every recipe of theirs makes a model."""
+
+import pytest
+
+from vla_bench.cards import find_cards, load_card
+from vla_bench.sweeps import Sweep, plan_sweep
+from vla_bench.sweeps.card import VARIANT
+
+pytest.importorskip("torch")
+from vla_bench.policies.learned.model import ChunkModel
+
+ON_MICRO = sorted(name for name in find_cards(Sweep) if load_card(Sweep, name).suite == "micro")
+OF_POLICIES_THAT_SEE = [n for n in ON_MICRO if n.startswith(("focusvla", "posavla", "deepvision"))]
+
+
+def recipes_of(plan):
+    """The recipes of the first training seed, each once."""
+    recipes = {p.training.out: p.training.recipe for p in plan.points if p.training}
+    return [recipe for recipe in recipes.values() if recipe.training.seed == 0]
+
+
+@pytest.mark.parametrize("name", ON_MICRO)
+def test_every_point_can_be_planned_and_every_recipe_makes_a_model(name):
+    plan = plan_sweep(load_card(Sweep, name))
+    assert len({point.folder for point in plan.points}) == len(plan.points)
+    for recipe in recipes_of(plan):
+        assert ChunkModel(recipe, 5).head is not None
+
+
+@pytest.mark.parametrize("name", OF_POLICIES_THAT_SEE)
+def test_studies_of_policies_that_see_share_items_data_and_budget(name):
+    sweep = load_card(Sweep, name)
+    plan = plan_sweep(sweep)
+    assert len(plan.items) == 201
+    assert sweep.training_seeds == [0, 1, 2]
+    recipes = recipes_of(plan)
+    for recipe in recipes:
+        assert list(recipe.inputs.images) == ["head", "wrist"]
+        assert not recipe.inputs.privileged
+    budgets = {str((r.training, r.chunk_length, r.horizon)) for r in recipes}
+    data = {str(r.data) for r in recipes}
+    assert len(budgets) == (4 if sweep.option == "recipe.training.updates" else 1)
+    assert len(data) == (3 if sweep.option == "recipe.data.episodes" else 1)
+
+
+def test_variants_of_a_study_are_designs_of_their_own():
+    for name in OF_POLICIES_THAT_SEE:
+        sweep = load_card(Sweep, name)
+        if sweep.option == VARIANT:
+            digests = [
+                p.training.recipe.digest
+                for p in plan_sweep(sweep).points
+                if p.training and p.training.recipe.training.seed == 0
+            ]
+            assert len(set(digests)) == len(sweep.variants)
+
+
+def test_studies_of_one_policy_share_weights():
+    def trained(name):
+        return {p.training.out for p in plan_sweep(load_card(Sweep, name)).points if p.training}
+
+    anchors, demonstrations = trained("posavla-anchors"), trained("posavla-demonstrations")
+    assert len(anchors & demonstrations) == 2 * 3
+    assert trained("posavla-steps") <= anchors | demonstrations
+    assert len(trained("focusvla-attention") & trained("focusvla-convergence")) == 3
+    assert len(trained("deepvision-coupling") & trained("deepvision-pruning")) == 3

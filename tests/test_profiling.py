@@ -8,7 +8,8 @@ from torch import nn
 
 from vla_bench import profiling
 from vla_bench.errors import UserError
-from vla_bench.policies.learned.profile import profile_policy
+from vla_bench.policies.learned.profile import COMPARED, profile_policy
+from vla_bench.policies.learned.quoted import Counted
 from vla_bench.policies.learned.subject import ProfileSpec, find_subject
 from vla_bench.profiling import (
     WARM_UP,
@@ -177,6 +178,14 @@ def test_the_full_size_stands_beside_the_papers_figures():
 def test_the_full_size_is_of_the_suite_that_there_is_a_recipe_for():
     assert find_subject(ProfileSpec("focusvla", full_size=True)).suite.name == "libero-spatial"
     assert find_subject(ProfileSpec("act", full_size=True)).suite.name == "ms-hab"
+
+
+def test_a_latency_is_compared_only_where_it_was_measured():
+    flops = Flops(backbone=1, head=1, residual=0, max_steps=1, queries=1)
+    assert COMPARED["posavla"](Counted({}, flops, 8)) == []
+    (latency,) = COMPARED["posavla"](Counted({}, flops, 8, latency_ms=30.0))
+    assert (latency.quoted, latency.ours) == (24.5, 30.0)
+    assert "2512.03724" in latency.source
 
 
 @pytest.mark.parametrize(

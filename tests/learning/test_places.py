@@ -24,8 +24,9 @@ from vla_bench.policies.learned.head import Windows
 from vla_bench.suites.micro.pictures import COLOURS
 from vla_bench.suites.viewpoint import Viewpoint
 
-SEEING = recipe(inputs__images=["head", "wrist"], training__image_shift=2)
-VIEWS = SEEING.inputs.images
+SMALL_IMAGES = {"backbone__image_size": 16, "backbone__grid": 2}
+VIEWS = ["head", "wrist"]
+SEEING = recipe(inputs__images=VIEWS, training__image_shift=2, **SMALL_IMAGES)
 
 
 @pytest.mark.parametrize(
@@ -110,8 +111,8 @@ def windows_of(episodes, used=SEEING):
 
 
 def test_a_black_image_shows_no_place():
-    blank = recipe(inputs__images=VIEWS, training__blank_images=True)
-    [made] = [episode(events=[9])]
+    blank = recipe(inputs__images=VIEWS, training__blank_images=True, **SMALL_IMAGES)
+    made = episode(events=[9])
     shown = np.arange(0, 10, 2)
     made = replace(
         made,
@@ -151,7 +152,7 @@ def test_the_log_names_tasks_of_which_next_to_no_image_shows_a_task_anchor(tmp_p
     shares = task_anchor_shares(made, places)
     assert shares["detour"] == 0
     assert 0.5 < shares["either"] < 0.7
-    train(SEEING, made, tmp_path)
+    train(recipe("l1", inputs__images=VIEWS, training__updates=2, **SMALL_IMAGES), made, tmp_path)
     with (tmp_path / LOG).open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["task_anchors/detour"] for row in rows} == {"0"}

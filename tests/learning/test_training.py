@@ -461,3 +461,8 @@ def test_what_a_recipe_builds_on_comes_in_order(tmp_path, monkeypatch):
     assert names == ["novice-ms-hab-mini", "blind-l1-ms-hab-mini"]
     assert not recipes.builds_on(load_recipe("novice-ms-hab-mini"))
     assert not recipes.builds_on(load_recipe("blind-l1-ms-hab-mini"), records=False)
+
+
+def test_batches_that_cannot_tell_a_figure_are_left_out_of_its_mean():
+    assert training._mean([0.5, math.nan, 1.0], [1, 5, 3]) == 0.875
+    assert math.isnan(training._mean([math.nan], [4]))

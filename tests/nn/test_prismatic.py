@@ -455,3 +455,16 @@ def test_masked_tokens_are_zero_at_their_layer_alone(backbone, layer):
     assert changed == [layer < SMALL.layers, False]
     again = backbone(images, [SHORT, LONG], state)
     assert torch.equal(again.queries[-1], whole.queries[-1])
+
+
+@torch.no_grad()
+def test_a_text_is_described_alike_beside_longer_ones(backbone):
+    together = backbone.describe([SHORT, LONG, ""])
+    assert together.shape == (3, backbone.text_width)
+    assert torch.isfinite(together).all()
+    torch.testing.assert_close(together[0], backbone.describe([SHORT])[0])
+    images, state = observations()
+    context = backbone(images, [LONG, SHORT], state)
+    torch.testing.assert_close(context.text, together[[1, 0]])
+    assert context.phrases["gripper"].shape == (backbone.text_width,)
+    assert context.raw_grid == context.grid

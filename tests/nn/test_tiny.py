@@ -259,3 +259,30 @@ def test_masked_tokens_are_zero_at_their_layer_alone(layer):
         not torch.equal(a, b) for a, b in zip(seen.queries[-1], whole.queries[-1], strict=True)
     ]
     assert changed == [layer < LAYERS, False, layer < LAYERS, False]
+
+
+def test_a_text_is_described_alike_beside_longer_ones():
+    model = backbone()
+    together = model.describe([*INSTRUCTIONS, "gripper"])
+    assert together.shape == (BATCH + 1, model.text_width)
+    assert torch.isfinite(together).all(), "one of them is empty"
+    torch.testing.assert_close(model.describe(INSTRUCTIONS[:1])[0], together[0])
+    seen = model(images(), ["go", "stop", "go", "gripper"], draws(1, BATCH, STATE))
+    assert torch.equal(seen.text[0], seen.text[2])
+    assert not torch.equal(seen.text[0], seen.text[1])
+    torch.testing.assert_close(seen.text[3], seen.phrases["gripper"])
+    torch.testing.assert_close(seen.phrases["gripper"], together[-1])
+    assert seen.raw_grid == seen.grid
+
+
+@pytest.mark.parametrize("views", [0, 2])
+def test_without_layers_tokens_stay_as_they_are_embedded(views):
+    torch.manual_seed(0)
+    sizes = {"image_size": 16, "grid": GRID, "width": 16, "heads": 2}
+    model = TinyBackbone(views=views, state_size=STATE, layers=0, **sizes).eval()
+    pixels, state = images(views=views), draws(1, BATCH, STATE)
+    first, second = (model(x, INSTRUCTIONS, state) for x in (pixels, 255 - pixels))
+    assert len(first.vision) == len(first.queries) == 1
+    assert torch.equal(first.pooled(), second.pooled()), "no token has looked at another one"
+    if views:
+        assert not torch.equal(first.vision[0], second.vision[0])

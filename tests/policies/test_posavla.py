@@ -15,9 +15,11 @@ from vla_bench.nn.tiny import TinyBackbone
 from vla_bench.policies.l1.head import L1Config
 from vla_bench.policies.learned.head import Windows
 from vla_bench.policies.learned.heads import make_head
+from vla_bench.policies.learned.model import ChunkModel
 from vla_bench.policies.learned.policy import sampling_of
 from vla_bench.policies.learned.recipe import load_recipe
 from vla_bench.policies.posavla.settings import PosaConfig, PosaSampling
+from vla_bench.profiling import count_flops
 
 BATCH, VIEWS, SIDE, WIDTH = 6, 2, 4, 16
 SMALL = {"heads": 2, "layers": 1}
@@ -184,7 +186,7 @@ def test_a_single_map_is_trained_on_its_own_places(anchors, used):
     before, after = (losses(made, seen(), w)["total"] for w in (drawn, moved))
     torch.testing.assert_close(before, after)
     moved.places[:, used] = 0.1
-    assert abs(float(losses(made, seen(), moved)["total"] - before)) > 1e-4
+    assert abs(float((losses(made, seen(), moved)["total"] - before).detach())) > 1e-4
     assert list(made.attention(seen())) == [anchors]
     assert set(made.diagnose(seen(), drawn, None)) == {f"anchor_hits_{anchors}"}
 
@@ -257,6 +259,18 @@ def test_without_an_anchor_loss_there_is_one_stage(changes):
     assert made.diagnose(looked, windows(BATCH), None) == {}
 
 
+def test_the_policy_for_ms_hab_mini_goes_on_with_the_head_of_the_blind_one():
+    names = ("blind-posavla-ms-hab-mini", "posavla-ms-hab-mini")
+    blind, seeing = (load_recipe(name) for name in names)
+    assert seeing.training.start == blind.name
+    assert seeing.head == blind.head
+    shapes = [
+        {n: t.shape for n, t in ChunkModel(r, 13).head.state_dict().items()}
+        for r in (blind, seeing)
+    ]
+    assert shapes[0] == shapes[1]
+
+
 @pytest.mark.parametrize("steps", [1, 2, 10])
 def test_the_straight_field_is_exact_for_any_number_of_steps(steps):
     made, data, noise = posa(), windows(BATCH).chunks, draws(1, BATCH, 5, 2)
@@ -265,6 +279,16 @@ def test_the_straight_field_is_exact_for_any_number_of_steps(steps):
     made.transformer.forward = lambda x, t, memory: (data - x) / (1 - t[:, None, None])
     landed = made.sample(seen(), noise, PosaSampling(steps=steps))
     torch.testing.assert_close(landed, data, rtol=1e-4, atol=1e-4)
+
+
+def test_euler_steps_cost_what_they_multiply_and_the_context_is_read_once():
+    made, before, noise = posa(), seen(), draws(1, BATCH, 5, 2)
+    one, two, three = (
+        count_flops(lambda n=n: made.sample(before, noise, PosaSampling(steps=n)))
+        for n in (1, 2, 3)
+    )
+    assert three - two == two - one > 0
+    assert one > 2 * (two - one)
 
 
 def test_the_flow_loss_asks_for_data_less_noise_on_the_straight_path():

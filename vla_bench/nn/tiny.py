@@ -109,7 +109,8 @@ class TinyBackbone(Backbone):
     def describe(self, texts: Sequence[str]) -> Tensor:
         """The mean of the words; see `Backbone.describe`."""
         words = hash_words(texts).to(self.words.weight.device)
-        return self.words(words).sum(1) / (words != 0).sum(1, keepdim=True).clamp(min=1)
+        mean: Tensor = self.words(words).sum(1) / (words != 0).sum(1, keepdim=True).clamp(min=1)
+        return mean
 
     def _see(self, images: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
         """Features of the stem and visual tokens, both (B, visual tokens, width)."""

@@ -137,4 +137,4 @@ def resized(maps: Tensor, grid: tuple[int, int, int]) -> Tensor:
     if not grid[0]:
         return maps.new_zeros(*maps.shape[:2], *grid)
     flat = functional.interpolate(maps.flatten(1, 2), grid[1:], mode="bilinear")
-    return flat.unflatten(1, maps.shape[1:3])
+    return flat.reshape(*maps.shape[:2], *grid)

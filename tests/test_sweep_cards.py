@@ -12,7 +12,7 @@ pytest.importorskip("torch")
 from vla_bench.policies.learned.model import ChunkModel
 
 STUDIES = sorted(
-    n for n in find_cards(Sweep) if n.startswith(("focusvla", "posavla", "deepvision"))
+    n for n in find_cards(Sweep) if n.startswith(("focusvla", "posavla", "deepvision-vla"))
 )
 
 
@@ -66,4 +66,4 @@ def test_studies_of_one_policy_share_weights():
     assert len(anchors & demonstrations) == 2 * 3
     assert trained("posavla-steps") <= anchors | demonstrations
     assert len(trained("focusvla-attention") & trained("focusvla-convergence")) == 3
-    assert len(trained("deepvision-coupling") & trained("deepvision-pruning")) == 3
+    assert len(trained("deepvision-vla-coupling") & trained("deepvision-vla-pruning")) == 3

@@ -77,7 +77,7 @@ def test_other_numbers_of_action_tokens_are_refused():
     with pytest.raises(UserError, match=r"expected 5, the chunk length, found 3; use .*queries=5"):
         head(OftConfig()).sample(context(1, queries=3), torch.empty(1, 0), OftSampling())
     with pytest.raises(UserError, match=r"backbone\.queries 5: .* use --set backbone\.queries=8"):
-        load_recipe("deepvision-micro", {"backbone.queries": "5"})
+        load_recipe("deepvision-vla-micro", {"backbone.queries": "5"})
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_a_target_finer_than_the_language_model_sees_is_learned_through_the_expe
     assert learned(coupling_start="open", agvp=False) < 0.3
 
 
-def recipe(name="deepvision-micro", **changes):
+def recipe(name="deepvision-vla-micro", **changes):
     return load_recipe(name, SMALL | {key.replace("__", "."): v for key, v in changes.items()})
 
 

@@ -29,7 +29,7 @@ from vla_bench.profiling import (
 
 COMPARED: Mapping[str, Callable[[Counted], list[Comparison]]] = {
     "anchorvla": anchorvla.compare,
-    "deepvision": deepvision.compare,
+    "deepvision-vla": deepvision.compare,
     "focusvla": focusvla.compare,
     "posavla": posavla.compare,
 }

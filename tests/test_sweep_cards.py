@@ -1,4 +1,6 @@
-"""The sweeps that are shipped: every point can be planned, and every recipe of theirs makes a model."""
+"""The papers' studies on policies that see: every point can be planned, every recipe makes a model."""
+
+from functools import cache
 
 import pytest
 
@@ -9,8 +11,14 @@ from vla_bench.sweeps.card import VARIANT
 pytest.importorskip("torch")
 from vla_bench.policies.learned.model import ChunkModel
 
-ON_MICRO = sorted(name for name in find_cards(Sweep) if load_card(Sweep, name).suite == "micro")
-OF_POLICIES_THAT_SEE = [n for n in ON_MICRO if n.startswith(("focusvla", "posavla", "deepvision"))]
+STUDIES = sorted(
+    n for n in find_cards(Sweep) if n.startswith(("focusvla", "posavla", "deepvision-vla"))
+)
+
+
+@cache
+def plan_of(name):
+    return plan_sweep(load_card(Sweep, name))
 
 
 def recipes_of(plan):
@@ -19,18 +27,18 @@ def recipes_of(plan):
     return [recipe for recipe in recipes.values() if recipe.training.seed == 0]
 
 
-@pytest.mark.parametrize("name", ON_MICRO)
+@pytest.mark.parametrize("name", STUDIES)
 def test_every_point_can_be_planned_and_every_recipe_makes_a_model(name):
-    plan = plan_sweep(load_card(Sweep, name))
+    plan = plan_of(name)
     assert len({point.folder for point in plan.points}) == len(plan.points)
     for recipe in recipes_of(plan):
         assert ChunkModel(recipe, 5).head is not None
 
 
-@pytest.mark.parametrize("name", OF_POLICIES_THAT_SEE)
+@pytest.mark.parametrize("name", STUDIES)
 def test_studies_of_policies_that_see_share_items_data_and_budget(name):
-    sweep = load_card(Sweep, name)
-    plan = plan_sweep(sweep)
+    plan = plan_of(name)
+    sweep = plan.sweep
     assert len(plan.items) == 201
     assert sweep.training_seeds == [0, 1, 2]
     recipes = recipes_of(plan)
@@ -44,23 +52,18 @@ def test_studies_of_policies_that_see_share_items_data_and_budget(name):
 
 
 def test_variants_of_a_study_are_designs_of_their_own():
-    for name in OF_POLICIES_THAT_SEE:
-        sweep = load_card(Sweep, name)
-        if sweep.option == VARIANT:
-            digests = [
-                p.training.recipe.digest
-                for p in plan_sweep(sweep).points
-                if p.training and p.training.recipe.training.seed == 0
-            ]
-            assert len(set(digests)) == len(sweep.variants)
+    for name in STUDIES:
+        plan = plan_of(name)
+        if plan.sweep.option == VARIANT:
+            assert len(recipes_of(plan)) == len(plan.sweep.variants)
 
 
 def test_studies_of_one_policy_share_weights():
     def trained(name):
-        return {p.training.out for p in plan_sweep(load_card(Sweep, name)).points if p.training}
+        return {p.training.out for p in plan_of(name).points if p.training}
 
     anchors, demonstrations = trained("posavla-anchors"), trained("posavla-demonstrations")
     assert len(anchors & demonstrations) == 2 * 3
     assert trained("posavla-steps") <= anchors | demonstrations
     assert len(trained("focusvla-attention") & trained("focusvla-convergence")) == 3
-    assert len(trained("deepvision-coupling") & trained("deepvision-pruning")) == 3
+    assert len(trained("deepvision-vla-coupling") & trained("deepvision-vla-pruning")) == 3

@@ -13,13 +13,13 @@ from vla_bench.policies.base import Observation
 from vla_bench.policies.learned.recipe import load_recipe
 
 SUITE = load_card(SuiteCard, "micro")
-METHODS = ["l1", "focusvla", "posavla", "deepvision"]
+METHODS = ["l1", "focusvla", "posavla", "deepvision-vla"]
 
 
 def trained(method, out):
-    if method != "deepvision":
+    if method != "deepvision-vla":
         return checkpoint(out, method, **SEEING)
-    recipe = load_recipe("deepvision-micro", DEEPVISION)
+    recipe = load_recipe("deepvision-vla-micro", DEEPVISION)
     return train(recipe, demonstrations(recipe), out)
 
 

@@ -15,7 +15,7 @@ setup: $(VENV)/installed
 $(VENV)/installed: pyproject.toml .ci/system-packages
 	@PYTHON=$(PYTHON) sh .ci/system-packages
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[ms-hab,libero,learning,ray,full-size,dev,parity]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[ms-hab,libero,bridges,learning,ray,full-size,dev,parity]'
 	@# hf-libero's robomimic, which nothing here imports, brings a torchvision; one for another build of torch breaks transformers.
 	@$(BIN)/python -c 'import torchvision' 2>/dev/null || $(BIN)/python -m pip uninstall -qq -y torchvision
 	@touch $@

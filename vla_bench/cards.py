@@ -22,6 +22,7 @@ from pydantic_core import ErrorDetails
 
 from vla_bench.errors import UserError, nearest
 from vla_bench.items import digest
+from vla_bench.policies.bridges.wire import Wire
 
 Option = str | int | float | bool | list[str] | list[int] | list[float]
 CARDS_GROUP = "vla_bench.cards"
@@ -175,6 +176,8 @@ class PolicyCard(Card):
     """Suites it can be run on; empty means any."""
     resources: PolicyResources = PolicyResources()
     """What one copy of the policy needs."""
+    wire: Wire | None = Field(None, exclude_if=lambda wire: wire is None)
+    """How a policy in another program is spoken to; left out for all others."""
 
     def override(self, settings: Mapping[str, str]) -> Self:
         """A copy with some options replaced; `temporal_ensembling` is one (a number, or `off`)."""

@@ -42,7 +42,7 @@ def plan_chunks(policy: Policy, observations: Sequence[Observation]) -> Sequence
 
     Returns:
         One answer per observation. An exception in `plan`, or a result of the wrong shape, is the answer
-        to all of them.
+        to all of them; after a lost plan, each is asked for alone.
     """
     wall, cpu, count = time.perf_counter(), time.process_time(), len(observations)
     try:
@@ -52,6 +52,10 @@ def plan_chunks(policy: Policy, observations: Sequence[Observation]) -> Sequence
         _check_shape(policy, "plan", chunks, (count, policy.card.chunk_length, policy.action_size))
     except PolicyError as error:
         return [error] * count
+    except PlanLost as lost:
+        if count == 1:
+            return [lost]
+        return [answer for one in observations for answer in plan_chunks(policy, [one])]
     wall_s, cpu_s = (time.perf_counter() - wall) / count, (time.process_time() - cpu) / count
     return [PlannedChunk(chunk, wall_s, cpu_s) for chunk in chunks]
 

@@ -19,11 +19,18 @@ from vla_bench.policies.base import Policy
 from vla_bench.suites.base import Suite
 
 POLICIES = {
+    "act-http": "vla_bench.policies.bridges.act_http:ActHttpPolicy",
     "expert": "vla_bench.policies.expert.policy:ExpertPolicy",
+    "gr00t": "vla_bench.policies.bridges.gr00t:Gr00tPolicy",
     "hold": "vla_bench.policies.hold:HoldPolicy",
     "learned": "vla_bench.policies.learned.policy:LearnedPolicy",
+    "openpi": "vla_bench.policies.bridges.openpi:OpenpiPolicy",
     "random": "vla_bench.policies.random:RandomPolicy",
+    "starvla": "vla_bench.policies.bridges.starvla:StarvlaPolicy",
+    "vla-eval": "vla_bench.policies.bridges.vla_eval:VlaEvalPolicy",
 }
+BRIDGES = frozenset({"act-http", "gr00t", "openpi", "starvla", "vla-eval"})
+"""Adapters that speak to policy servers."""
 SUITES = {
     "libero": "vla_bench.suites.libero.suite:LiberoSuite",
     "micro": "vla_bench.suites.micro.suite:MicroSuite",
@@ -105,6 +112,8 @@ def _import(card: Card, module_name: str) -> ModuleType:
 def _install(card: Card) -> str:
     if card.adapter in SUITES:
         return f"run `pip install 'vla-bench[{card.adapter}]'`"
+    if card.adapter in BRIDGES:
+        return "run `pip install 'vla-bench[bridges]'`"
     return "install the package that holds it"
 
 

@@ -93,7 +93,7 @@ def plan_run(spec: RunSpec) -> PlannedRun:
     Raises:
         UserError: Anything the user has to mend first.
     """
-    return plan_cards(policy_card(spec), _suite_card(spec), spec)
+    return plan_cards(policy_card(spec), suite_card(spec), spec)
 
 
 def plan_cards(policy: PolicyCard, suite_card: SuiteCard, spec: RunSpec) -> PlannedRun:
@@ -272,7 +272,8 @@ def policy_card(spec: RunSpec) -> PolicyCard:
     return card.override(options)
 
 
-def _suite_card(spec: RunSpec) -> SuiteCard:
+def suite_card(spec: RunSpec) -> SuiteCard:
+    """The suite's card with its options overridden."""
     options = {
         key.removeprefix("suite."): value
         for key, value in spec.options.items()

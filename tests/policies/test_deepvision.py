@@ -10,10 +10,13 @@ from vla_bench.nn.backbones import TinyCoupledConfig, make_backbone
 from vla_bench.nn.dit import ChunkSizes
 from vla_bench.policies.anchorvla.head import AnchoredConfig
 from vla_bench.policies.deepvision.head import OftConfig, OftSampling
+from vla_bench.policies.deepvision.quoted import compare
 from vla_bench.policies.l1.head import L1Config
 from vla_bench.policies.learned.checkpoint import load_config, load_model
 from vla_bench.policies.learned.heads import make_head
+from vla_bench.policies.learned.quoted import Counted
 from vla_bench.policies.learned.recipe import load_recipe
+from vla_bench.profiling import Flops, Parameters
 
 BATCH, LENGTH = 5, 5
 BACKBONE = {
@@ -73,8 +76,8 @@ def test_the_loss_is_the_mean_absolute_error_of_what_is_sampled():
 def test_other_numbers_of_action_tokens_are_refused():
     with pytest.raises(UserError, match=r"expected 5, the chunk length, found 3; use .*queries=5"):
         head(OftConfig()).sample(context(1, queries=3), torch.empty(1, 0), OftSampling())
-    with pytest.raises(UserError, match=r"backbone\.queries 8: .* use --set backbone\.queries=16"):
-        load_recipe("deepvision-micro", {"backbone.queries": "8"})
+    with pytest.raises(UserError, match=r"backbone\.queries 5: .* use --set backbone\.queries=8"):
+        load_recipe("deepvision-micro", {"backbone.queries": "5"})
 
 
 @pytest.mark.parametrize(
@@ -166,3 +169,14 @@ def test_alignment_is_logged_and_learned_from(tmp_path):
     losses = []
     train(aligned, demonstrations(aligned), tmp_path, lambda _, found: losses.append(found))
     assert all(found["total"] > found["alignment"] > 0 for found in losses)
+
+
+def test_published_sizes_stand_beside_what_is_counted():
+    parts = {"backbone.language": 4155, "backbone.vision": 444, "backbone.coupler.expert": 901}
+    counted = {n: Parameters(total=int(m * 1e6), trainable=0) for n, m in parts.items()}
+    flops = Flops(backbone=0, head=0, residual=0, max_steps=1, queries=1)
+    found = compare(Counted(counted, flops, 8))
+    assert [(c.quoted, c.ours) for c in found] == [(4000, 4155), (300, 444), (800, 901)]
+    assert all(c.why and c.source and "\n" not in c.why for c in found)
+    del counted["backbone.coupler.expert"]
+    assert len(compare(Counted(counted, flops, 8))) == 2, "the base has no expert"

@@ -19,6 +19,7 @@ from vla_bench.policies.learned.model import ChunkModel
 from vla_bench.policies.learned.policy import sampling_of
 from vla_bench.policies.learned.recipe import load_recipe
 from vla_bench.policies.posavla.settings import PosaConfig, PosaSampling
+from vla_bench.profiling import count_flops
 
 BATCH, VIEWS, SIDE, WIDTH = 6, 2, 4, 16
 SMALL = {"heads": 2, "layers": 1}
@@ -278,6 +279,16 @@ def test_the_straight_field_is_exact_for_any_number_of_steps(steps):
     made.transformer.forward = lambda x, t, memory: (data - x) / (1 - t[:, None, None])
     landed = made.sample(seen(), noise, PosaSampling(steps=steps))
     torch.testing.assert_close(landed, data, rtol=1e-4, atol=1e-4)
+
+
+def test_euler_steps_cost_what_they_multiply_and_the_context_is_read_once():
+    made, before, noise = posa(), seen(), draws(1, BATCH, 5, 2)
+    one, two, three = (
+        count_flops(lambda n=n: made.sample(before, noise, PosaSampling(steps=n)))
+        for n in (1, 2, 3)
+    )
+    assert three - two == two - one > 0
+    assert one > 2 * (two - one)
 
 
 def test_the_flow_loss_asks_for_data_less_noise_on_the_straight_path():

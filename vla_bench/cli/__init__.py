@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from vla_bench.cli import inspecting, learning, looking, playing, reporting
+from vla_bench.cli import inspecting, learning, looking, playing, reporting, serving
 from vla_bench.cli.shared import EXIT_INTERRUPTED, EXIT_OK, EXIT_USER_ERROR
 from vla_bench.errors import UserError
 
@@ -16,7 +16,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for module in (playing, reporting, inspecting, learning, looking):
+for module in (playing, reporting, inspecting, learning, looking, serving):
     app.add_typer(module.commands)
 
 

@@ -19,7 +19,7 @@ from vla_bench.policies.diagnostics import CandidateChunks
 
 COLOURS = "viridis"
 CHOSEN = "#ff2bd6"
-LOWEST = 10
+LOWEST = 25
 """Scores below this percentile share a colour: what is out of the question may be so by far."""
 SMALL = 0.2
 """Paths that span less of an image than this are shown enlarged, too."""

@@ -106,7 +106,7 @@ def check_images(stage: Stage) -> None:
     """
     policy = stage.manifest.policy
     if not policy.inputs.images:
-        raise UserError(f"{policy.name} reads no images; choose a run whose policy reads some")
+        raise UserError(f"{policy.name} reads no images in this run; choose one whose weights see")
 
 
 def play_again(
@@ -159,7 +159,8 @@ def play_again(
         record: EpisodeRecord = end.value
     commands = np.stack(actions)[:, list(env.grippers)] if actions else np.zeros((0, 0), np.float32)
     events = gripper_events(commands).tolist() if commands.size else []
-    return Played(item, record, differences(recorded, record), moments, actions, grippers, events)
+    changed = [f"{recorded.place}: {line}" for line in differences(recorded, record)]
+    return Played(item, record, changed, moments, actions, grippers, events)
 
 
 def chosen_plans(

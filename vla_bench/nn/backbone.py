@@ -109,6 +109,10 @@ class Backbone(nn.Module, ABC):
             masked: Visual tokens to zero at a layer.
         """
 
+    def parts(self) -> dict[str, nn.Module]:
+        """What it is made of, by name, for counting."""
+        return dict(self.named_children())
+
     @abstractmethod
     def describe(self, texts: Sequence[str]) -> Tensor:
         """Each text in one vector, whatever the other texts are: (texts, text width)."""

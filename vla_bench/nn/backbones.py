@@ -21,6 +21,11 @@ from vla_bench.nn.coupled.settings import CouplingSettings
 from vla_bench.nn.coupled.tiny import TinyCoupledBackbone
 from vla_bench.nn.tiny import TinyBackbone
 
+QWEN_LAYERS = 36
+"""Language layers of Qwen3-VL-4B."""
+EXPERT_LAYERS = {"dinov3": 32, "siglip": 24}
+"""Layers of DINOv3 ViT-H+ and SigLIP 2 Large."""
+
 
 class TinySizes(BaseModel):
     """What `TinyBackbone` is built with."""
@@ -138,7 +143,34 @@ class ClipDinoConfig(FullSizeConfig):
     gradients and keep the space that CLIP shares with texts."""
 
 
-AnyBackbone = TinyConfig | TinyCoupledConfig | PrismaticConfig | ClipDinoConfig
+class QwenCoupledConfig(FullSizeConfig, CouplingSettings):
+    """Settings of `QwenCoupledBackbone`."""
+
+    name: Literal["qwen3-vl-4b"] = "qwen3-vl-4b"
+    lora_rank: NonNegativeInt = 64
+    """Rank of the low-rank adapters of language model, tower and expert; what lies between them is always
+    trained. 0 trains all weights, as the paper does."""
+    queries: PositiveInt = 8
+    """Action tokens; the plain head reads one per action of a chunk."""
+    image_size: PositiveInt = 256
+    """Side of the square that the language model's images are resized to (px); a multiple of 32."""
+    expert: Literal["dinov3", "siglip"] = "dinov3"
+    """DINOv3 ViT-H+ or SigLIP 2 Large; without any, `fusion = "none"`."""
+
+    @model_validator(mode="after")
+    def _coupling_fits(self) -> Self:
+        if self.image_size % 32 or self.expert_res % 16:
+            raise ValueError(
+                f"image_size {self.image_size} and expert_res {self.expert_res}: expected multiples of "
+                "32 and 16"
+            )
+        if self.expert == "siglip" and self.pairs and self.agvp and self.agvp_source == "cls":
+            raise ValueError("agvp_source cls: SigLIP has no class token; use expert dinov3")
+        self.check(QWEN_LAYERS, EXPERT_LAYERS[self.expert])
+        return self
+
+
+AnyBackbone = TinyConfig | TinyCoupledConfig | PrismaticConfig | QwenCoupledConfig | ClipDinoConfig
 BackboneConfig = Annotated[AnyBackbone, Field(discriminator="name")]
 """Settings of any backbone, told apart by `name`."""
 
@@ -166,9 +198,12 @@ def make_backbone(
     # transformers takes seconds to import and is an extra.
     try:
         from vla_bench.nn.clip_dino import ClipDinoBackbone
+        from vla_bench.nn.coupled.qwen import QwenCoupledBackbone
         from vla_bench.nn.prismatic import PrismaticBackbone
     except ImportError as error:
         raise UserError(f"{config.name} {_lack(error)}") from None
+    if isinstance(config, QwenCoupledConfig):
+        return QwenCoupledBackbone(config, views=views, state_size=state_size, weights=weights)
     kind = PrismaticBackbone if isinstance(config, PrismaticConfig) else ClipDinoBackbone
     return kind(views=views, state_size=state_size, weights=weights, **settings)
 
@@ -182,8 +217,9 @@ def _tiny_coupled(config: TinyCoupledConfig, views: int, state_size: int) -> Tin
             "resolution": config.expert_res,
             "patch": config.expert_patch,
             "width": config.expert_width,
-            "depth": config.expert_depth,
+            "depth": config.needed_depth(config.expert_depth),
             "heads": config.expert_heads,
+            "place_scale": config.place_scale,
         },
         coupling=config,
     )

@@ -26,8 +26,11 @@ def prompt(instruction: str) -> str:
     return PROMPT.format(instruction=instruction.strip().lower())
 
 
-def published_tokenizer() -> Tokenizer:
-    """Qwen2.5's byte-pair tokenizer, downloaded once.
+def published_tokenizer(repository: str = TOKENIZER) -> Tokenizer:
+    """Qwen's byte-pair tokenizer, downloaded once.
+
+    Args:
+        repository: Hugging Face repository.
 
     Raises:
         UserError: It cannot be downloaded.
@@ -35,10 +38,10 @@ def published_tokenizer() -> Tokenizer:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(TOKENIZER)
+        tokenizer = AutoTokenizer.from_pretrained(repository)
     except (OSError, ValueError) as error:
         raise UserError(
-            f"could not download the tokenizer {TOKENIZER} ({type(error).__name__}); check the network "
+            f"could not download the tokenizer {repository} ({type(error).__name__}); check the network "
             f"and run the same command again, or do without: --set backbone.pretrained=false"
         ) from None
     return lambda text: list(tokenizer(text).input_ids)

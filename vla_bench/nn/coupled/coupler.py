@@ -67,6 +67,8 @@ class Coupler(nn.Module):
             )
             for _ in self.chosen
         )
+        if self.chosen:
+            expert.norm = nn.Identity()
         if self.chosen and settings.expert_pos == "learned2d":
             tokens = expert.prefix + expert.side**2
             self.place = nn.Parameter(0.02 * torch.randn(tokens, expert.width))

@@ -63,15 +63,25 @@ class TinyExpert(Expert):
         width: Size of a token.
         depth: Layers.
         heads: Attention heads.
+        place_scale: Standard deviation of the patches' initial place embeddings.
     """
 
-    def __init__(self, *, resolution: int, patch: int, width: int, depth: int, heads: int) -> None:
+    def __init__(
+        self,
+        *,
+        resolution: int,
+        patch: int,
+        width: int,
+        depth: int,
+        heads: int,
+        place_scale: float = 0.02,
+    ) -> None:
         super().__init__()
         self.width, self.side, self.prefix = width, resolution // patch, 1
         self.resolution = resolution
         self.patches = nn.Conv2d(3, width, patch, stride=patch)
         self.first = nn.Parameter(0.02 * torch.randn(1, width))
-        self.place = nn.Parameter(0.02 * torch.randn(self.side**2, width))
+        self.place = nn.Parameter(place_scale * torch.randn(self.side**2, width))
         self.layers = nn.ModuleList(Layer(width, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
 

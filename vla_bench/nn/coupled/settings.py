@@ -70,6 +70,10 @@ class CouplingSettings(BaseModel):
         """Whether there is an expert at all."""
         return self.fusion in ("early", "mid_align") or self.pairs > 0
 
+    def needed_depth(self, depth: int) -> int:
+        """How many of an expert's layers ever run."""
+        return self.pairs if self.pairs and self.expert_layers == "first" else depth
+
     def check(self, layers: int, expert_depth: int) -> None:
         """Refuses settings that do not fit a language model and an expert.
 

@@ -40,7 +40,7 @@ class TinyCoupledBackbone(TinyBackbone):
         views: int,
         state_size: int,
         sizes: Mapping[str, Any],
-        expert: Mapping[str, int],
+        expert: Mapping[str, Any],
         coupling: CouplingSettings,
     ) -> None:
         super().__init__(views=views, state_size=state_size, **sizes)

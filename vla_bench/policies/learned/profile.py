@@ -11,6 +11,7 @@ from torch import nn
 from vla_bench.errors import UserError
 from vla_bench.nn.backbones import FullSizeConfig
 from vla_bench.policies.anchorvla import quoted as anchorvla
+from vla_bench.policies.deepvision import quoted as deepvision
 from vla_bench.policies.focusvla import quoted as focusvla
 from vla_bench.policies.learned.policy import choose_device, sampling_of
 from vla_bench.policies.learned.quoted import Comparison, Counted
@@ -28,6 +29,7 @@ from vla_bench.profiling import (
 
 COMPARED: Mapping[str, Callable[[Counted], list[Comparison]]] = {
     "anchorvla": anchorvla.compare,
+    "deepvision": deepvision.compare,
     "focusvla": focusvla.compare,
     "posavla": posavla.compare,
 }
@@ -118,7 +120,7 @@ def _count(subject: Subject) -> tuple[Flops, dict[str, Parameters]]:
     modules: dict[str, nn.Module | None]
     modules = {"model": model, "backbone": model.backbone, "head": model.head}
     modules |= {"residual": model.residual} if corrects else {}
-    modules |= {f"backbone.{name}": part for name, part in model.backbone.named_children()}
+    modules |= {f"backbone.{name}": part for name, part in model.backbone.parts().items()}
     return flops, {name: Parameters.of(module) for name, module in modules.items()}
 
 

@@ -150,10 +150,12 @@ class Recipe(Named):
                 f"head.anchor_updates {first} leaves none of the training.updates {updates} for the "
                 f"actions; use --set head.anchor_updates={updates // 11}"
             )
-        if self.head.kind == "oft" and self.backbone.queries != self.chunk_length:
+        # A backbone without action queries has the instruction in their place.
+        queries = getattr(self.backbone, "queries", 1)
+        if self.head.kind == "oft" and queries != self.chunk_length:
             raise ValueError(
-                f"backbone.queries {self.backbone.queries}: a head of kind oft reads one action token "
-                f"per action; use --set backbone.queries={self.chunk_length}"
+                f"backbone.queries {queries}: a head of kind oft reads one action token per action; "
+                f"use --set backbone.queries={self.chunk_length}"
             )
         if self.residual and self.residual.inputs == "state+images" and not self.inputs.images:
             raise ValueError("residual.inputs is state+images, but inputs.images is empty")

@@ -1,0 +1,1 @@
+"""Bridges: policies that live in other programs, over the protocols that their servers speak."""

@@ -1,0 +1,1 @@
+"""Our policies for others: servers in openpi's and vla-eval's protocol."""

@@ -1,12 +1,16 @@
 """The papers' studies on policies that see: every point can be planned, every recipe makes a model."""
 
+import csv
+import json
 from functools import cache
 
 import pytest
 
 from vla_bench.cards import find_cards, load_card
+from vla_bench.errors import UserError
 from vla_bench.sweeps import Sweep, plan_sweep
 from vla_bench.sweeps.card import VARIANT
+from vla_bench.sweeps.looking import look
 
 pytest.importorskip("torch")
 from vla_bench.policies.learned.model import ChunkModel
@@ -67,3 +71,48 @@ def test_studies_of_one_policy_share_weights():
     assert trained("posavla-steps") <= anchors | demonstrations
     assert len(trained("focusvla-attention") & trained("focusvla-convergence")) == 3
     assert len(trained("deepvision-vla-coupling") & trained("deepvision-vla-pruning")) == 3
+
+
+def test_a_sweep_measures_where_policies_look(vla_bench, tmp_path, monkeypatch):
+    (tmp_path / "looks.toml").write_text(
+        """
+        extends = "focusvla-attention"
+        episodes = 1
+        batch = 3
+        values = ["mixed", "cascaded"]
+        training_seeds = [0]
+        claims = []
+
+        [options]
+        "recipe.training.updates" = 2
+        "recipe.training.batch" = 4
+        "recipe.data.episodes" = 2
+        """
+    )
+    done = vla_bench("sweep", "./looks.toml", "--processes", 1)
+    assert done.returncode == 0, done.stderr
+    assert "looked 2/2" in done.stdout
+    table = csv.DictReader((tmp_path / "reports/sweeps/looks.csv").open())
+    rows = {row["variant"]: row for row in table}
+    kept = json.loads((tmp_path / "results/sweeps/looks.json").read_text())
+    for point in kept["points"]:
+        (run,) = point["runs"]
+        found = run["attention"]
+        assert len(found["mass"]) == 3
+        assert all(0 < mass < 1 for mass in found["mass"])
+        assert 0 < found["even"] < 0.05
+        mean = sum(found["mass"]) / 3
+        assert float(rows[point["value"]]["attention"]) == pytest.approx(mean, abs=1e-5)
+    assert rows["mixed"]["attention"] != rows["cascaded"]["attention"]
+    page = (tmp_path / "reports/sweeps/looks.md").read_text()
+    assert "attention on objects" in page
+    assert "spread evenly it would be" in page
+    folder = next((tmp_path / "results/runs/sweeps").iterdir())
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="focusvla shows no map 'visoin'; did you mean 'vision'"):
+        look(folder, "visoin")
+
+
+def test_a_panel_of_attention_wants_a_map():
+    with pytest.raises(UserError, match='name its map, attention = "MAP"'):
+        load_card(Sweep, "focusvla-attention", {"attention": ""})

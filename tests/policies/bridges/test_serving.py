@@ -1,6 +1,7 @@
 """Our policies behind both protocols: the same records, health, keys, timing, an orderly stop."""
 
 import signal
+import time
 import urllib.request
 
 import numpy as np
@@ -174,10 +175,13 @@ def test_the_key_is_asked_for_and_never_written_down(serve, tmp_path, monkeypatc
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_stops_in_order(serve, number):
-    url, process = serve("--policy", "walker", "--suite", "line")
+    url, process = serve("--policy", "walker", "--suite", "line", TOY_PAUSE="0.5")
     with connect(url) as client:
         client.recv()
+        client.send(OpenpiCodec().pack(PLAIN))
+        time.sleep(0.2)
         process.send_signal(number)
+        assert OpenpiCodec().unpack(client.recv())["actions"].shape == (4, 2)
         assert process.wait(20) == 0
     assert process.stderr.read() == ""
 

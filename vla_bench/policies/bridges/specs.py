@@ -65,13 +65,13 @@ def missing(specs: Specs, wire: Wire) -> Iterator[str]:
         wire: What is sent, rows that are not left out.
     """
     sent = [IMAGE] * len(wire.images) + [row.format for row in wire.state] + [LANGUAGE]
+    said = ", ".join(form for form in sent if form)
     for name, spec in specs.items():
         wanted = set(spec.get("accepts") or [spec["format"]])
         if wanted == {RAW}:
             continue
         fitting = next((form for form in sent if form in wanted), None)
         if fitting is None:
-            said = ", ".join(sorted(form for form in set(sent) if form))
             yield f"it expects {name} as {' or '.join(sorted(wanted))}, is sent {said}"
         elif fitting == IMAGE:
             sent.remove(IMAGE)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,6 +23,7 @@ from vla_bench.policies.bridges.wire import Wire
 from vla_bench.registry import make_policy
 
 T = TypeVar("T")
+POLL_S = 0.01
 
 
 class Kitchen:
@@ -39,6 +41,7 @@ class Kitchen:
         self.suite = suite
         self._thread = ThreadPoolExecutor(1)
         self._free: list[Policy] = []
+        self._answering = 0
 
     async def take(self) -> Policy:
         """A policy that no other client has."""
@@ -49,6 +52,20 @@ class Kitchen:
     def give_back(self, policy: Policy) -> None:
         """Keeps a policy for the next client."""
         self._free.append(policy)
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """While a client waits for an answer."""
+        self._answering += 1
+        try:
+            yield
+        finally:
+            self._answering -= 1
+
+    async def answered(self) -> None:
+        """Waits until no client waits for an answer."""
+        while self._answering:
+            await asyncio.sleep(POLL_S)
 
     async def call(self, work: Callable[[], T]) -> T:
         """Does a piece of work in the policies' thread."""
@@ -144,7 +161,7 @@ class Seat:
     def _item(self, message: Mapping[Any, Any]) -> WorkItem:
         if ITEM in message:
             try:
-                return WorkItem.model_validate_json(message[ITEM])
+                return WorkItem.model_validate_json(str(message[ITEM]))
             except ValidationError:
                 raise BridgeError(f"{ITEM} is no work item") from None
         if self.item is None:

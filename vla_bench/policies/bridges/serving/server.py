@@ -32,7 +32,7 @@ TALKS: dict[str, type[OpenpiTalk] | type[VlaEvalTalk]] = {
     "vla-eval": VlaEvalTalk,
 }
 FAREWELL_S = 5.0
-"""Longest time for a client to take leave when the server stops (s)."""
+"""Longest time for answers under way and for clients to take leave when the server stops (s)."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class PolicyHost:
         self.kitchen = Kitchen(card, spec.suite)
 
     def run(self, on_ready: Callable[[str], None]) -> None:
-        """Serves until it is told to stop; then answers what it has begun to answer.
+        """Serves until it is told to stop; sends the answers under way. A second signal ends it at once.
 
         Args:
             on_ready: Told the url once clients are accepted, which is when the weights are loaded.
@@ -99,9 +99,13 @@ class PolicyHost:
         port = server.sockets[0].getsockname()[1]
         on_ready(f"ws://{self.spec.host}:{port}")
         await stop.wait()
-        server.close(close_connections=True)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
         with suppress(TimeoutError):
-            await asyncio.wait_for(server.wait_closed(), FAREWELL_S)
+            async with asyncio.timeout(FAREWELL_S):
+                await self.kitchen.answered()
+                server.close()
+                await server.wait_closed()
 
     async def _listening(self) -> Server:
         spec = self.spec

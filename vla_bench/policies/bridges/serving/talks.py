@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from websockets.asyncio.server import ServerConnection
-from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 
 from vla_bench.errors import PlanLost, PolicyError, UserError
@@ -51,25 +51,22 @@ class OpenpiTalk:
 
     async def __call__(self, socket: ServerConnection, seat: Seat) -> None:
         """Serves one client until it leaves; a failure ends the connection, as openpi's do."""
-        codec, previous = OpenpiCodec(), None
+        codec = OpenpiCodec()
+        previous: dict[str, float] = {}
         await socket.send(codec.pack(self.metadata))
         async for frame in socket:
             start = time.perf_counter()
-            try:
-                message = _observation(codec, frame)
-                chunk = await self.kitchen.call(lambda m=message: seat.chunk(m))  # type: ignore[misc]
-            except ConnectionClosed:
-                raise
-            except Exception as error:
-                await socket.send(_said(error))
-                await socket.close(CloseCode.INTERNAL_ERROR, "the frame before says why")
-                return
-            spent = _ms(start)
-            timing = {"infer_ms": spent}
-            if previous is not None:
-                timing["prev_total_ms"] = previous
-            await socket.send(codec.pack({"actions": chunk, "server_timing": timing}))
-            previous = _ms(start)
+            with self.kitchen.answering():
+                try:
+                    message = _observation(codec, frame)
+                    chunk = await self.kitchen.call(partial(seat.chunk, message))
+                except Exception as error:
+                    await socket.send(_said(error))
+                    await socket.close(CloseCode.INTERNAL_ERROR, "the frame before says why")
+                    return
+                timing = {"infer_ms": _ms(start), **previous}
+                await socket.send(codec.pack({"actions": chunk, "server_timing": timing}))
+            previous = {"prev_total_ms": _ms(start)}
 
 
 class VlaEvalTalk:
@@ -97,19 +94,21 @@ class VlaEvalTalk:
         """Serves one client until it leaves; a failure is answered, and the connection stays."""
         codec = VlaEvalCodec()
         async for frame in socket:
-            number = 0
-            try:
-                if isinstance(frame, str):
-                    raise WrongDialectError("a text frame; vla-eval's are binary")
-                envelope = unseal(codec, frame)
-                number = envelope.number
-                answer = await self._answer(envelope, seat)
-            except ConnectionClosed:
-                raise
-            except Exception as error:
-                answer = Envelope(ERROR, {"error": _said(error)}, number)
-            if answer is not None:
-                await socket.send(seal(codec, answer))
+            with self.kitchen.answering():
+                answer = await self._reply(codec, frame, seat)
+                if answer is not None:
+                    await socket.send(seal(codec, answer))
+
+    async def _reply(self, codec: VlaEvalCodec, frame: bytes | str, seat: Seat) -> Envelope | None:
+        number = 0
+        try:
+            if isinstance(frame, str):
+                raise WrongDialectError("a text frame; vla-eval's are binary")
+            envelope = unseal(codec, frame)
+            number = envelope.number
+            return await self._answer(envelope, seat)
+        except Exception as error:
+            return Envelope(ERROR, {"error": _said(error)}, number)
 
     async def _answer(self, envelope: Envelope, seat: Seat) -> Envelope | None:
         if envelope.kind == HELLO:
@@ -121,7 +120,7 @@ class VlaEvalTalk:
             return None
         message, start = envelope.payload, time.perf_counter()
         asked = seat.chunk if STEP in message else seat.action
-        actions = await self.kitchen.call(lambda: asked(message))
+        actions = await self.kitchen.call(partial(asked, message))
         payload: Mapping[str, Any] = {"actions": actions, "server_timing": {"infer_ms": _ms(start)}}
         return Envelope(ACTION, payload, envelope.number)
 

@@ -55,7 +55,9 @@ def attention_figure(played: Played[Maps], policy: str, cameras: Sequence[str]) 
             _draw_map(ax, image, cells, scale)
             if mask is not None and mask.any():
                 outline(ax, mask)
-                ax.set_xlabel(f"on the objects: {_times(on_objects(cells, mask))}", labelpad=3)
+                ax.set_xlabel(
+                    f"on the objects: {_times(f'{on_objects(cells, mask):.2g}')}", labelpad=3
+                )
     for ax, name in zip(axes[:, 0], ["what the policy sees", *names], strict=True):
         ax.set_ylabel(name)
     _colour_bar(figure, axes[1:].ravel().tolist(), scale)
@@ -75,14 +77,16 @@ def _colour_bar(figure: Figure, axes: Sequence[Axes], scale: LogNorm) -> None:
     )
     assert scale.vmax is not None
     steps = round(np.log2(scale.vmax))
-    ticks = 2.0 ** np.arange(-steps, steps + 1)
-    bar.set_ticks(ticks.tolist(), labels=[_times(tick) for tick in ticks])
+    powers = [2**power for power in range(steps, 0, -1)]
+    labels = [_times(f"1/{power}") for power in powers] + [_times(1)]
+    labels += [_times(power) for power in reversed(powers)]
+    bar.set_ticks([1 / power for power in powers] + [1, *reversed(powers)], labels=labels)
     bar.minorticks_off()
     bar.set_label(f"attention ({_times(1)}: spread evenly)")
 
 
-def _times(ratio: float) -> str:
-    return f"\N{MULTIPLICATION SIGN}{ratio:.2g}"
+def _times(ratio: object) -> str:
+    return f"\N{MULTIPLICATION SIGN}{ratio}"
 
 
 def _draw_truth(ax: Axes, played: Played[Maps], moment: Moment[Maps], camera: str) -> None:

@@ -99,8 +99,8 @@ class LearnedPolicy(Policy):
 
     def _pass(self, observations: Sequence[Observation]) -> ActionChunks:
         # Sums are rounded otherwise in a pass of another size: the last observation fills it up.
-        # Where the size is no power of two, place may matter too (seen with 3).
-        size = 1 << (self.batch - 1).bit_length()
+        # Place matters too where the size is no power of two, and with two on CPUs without AVX-512.
+        size = 1 if self.batch == 1 else max(4, 1 << (self.batch - 1).bit_length())
         padded = [*observations, *[observations[-1]] * (size - len(observations))]
         chunks, pooled = self.model.plan(*self.tensors(padded), self.sampling)
         if self.residual is not None:

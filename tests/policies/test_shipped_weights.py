@@ -74,3 +74,23 @@ def test_anchorvla_solves_a_task_of_libero(libero_assets):
     records = [play(env, policy, item, settings) for item in suite.items(task, episodes=4)]
     env.close()
     assert sum(record.success for record in records) >= 2
+
+
+def test_anchorvla_gives_the_same_record_behind_a_server(serve):
+    suite = make_suite(load_card(SuiteCard, "ms-hab-mini"))
+    suite.prepare()
+    [item] = suite.items("close-drawer", episodes=1, trials=1)
+    env = suite.make_env("close-drawer", ["head", "wrist"])
+
+    def outcome(name, **options):
+        card = prepare_card(load_card(PolicyCard, name).override(options), suite.card)
+        settings = Settings(card.horizon, 10, "latched", card.inputs)
+        record = play(env, make_policy(card, suite.card), item, settings)
+        return record.model_copy(update={"policy": ""}).outcome()
+
+    here = outcome("anchorvla")
+    assert here["queries"] == 3
+    shown = ("--policy", "anchorvla", "--suite", "ms-hab-mini", "--dialect")
+    for dialect in ("openpi", "vla-eval"):
+        assert outcome(dialect, url=serve(*shown, dialect)[0]) == here
+    env.close()

@@ -11,17 +11,10 @@ from websockets.sync.client import connect
 
 from vla_bench import (
     RunSpec,
-    Settings,
     UserError,
     execute,
-    load_card,
-    make_policy,
-    make_suite,
     plan_run,
-    play,
-    prepare_card,
 )
-from vla_bench.cards import PolicyCard, SuiteCard
 from vla_bench.policies.bridges.codecs import OpenpiCodec, VlaEvalCodec
 from vla_bench.policies.bridges.envelope import Envelope, seal, unseal
 
@@ -192,31 +185,3 @@ def test_a_server_that_cannot_start_says_why(drunkards, vla_bench):
     assert done.returncode == 1
     [line] = done.stderr.splitlines()
     assert "cannot listen at 127.0.0.1" in line
-
-
-@pytest.fixture(scope="module")
-def drawers():
-    """The beginning of an episode of ms-hab-mini, as a policy plays it."""
-    suite = make_suite(load_card(SuiteCard, "ms-hab-mini"))
-    suite.prepare()
-    [item] = suite.items("close-drawer", episodes=1, trials=1)
-    env = suite.make_env("close-drawer", ["head", "wrist"])
-
-    def begun(name, **options):
-        card = load_card(PolicyCard, name).override(options)
-        card = prepare_card(card, suite.card)
-        settings = Settings(card.horizon, 10, "latched", card.inputs)
-        played = play(env, make_policy(card, suite.card), item, settings)
-        return played.model_copy(update={"policy": ""}).outcome()
-
-    yield begun
-    env.close()
-
-
-def test_anchorvla_gives_the_same_records_through_both(serve, drawers):
-    shown = ("--policy", "anchorvla", "--suite", "ms-hab-mini", "--dialect")
-    urls = {dialect: serve(*shown, dialect)[0] for dialect in DIALECTS}
-    here = drawers("anchorvla")
-    assert here["queries"] == 3
-    for dialect, url in urls.items():
-        assert drawers(dialect, url=url) == here

@@ -17,6 +17,7 @@ LIBERO_ARCHIVE = Path(__file__).parents[2] / "shared" / "data" / "libero-assets.
 """Development assets beside the checkout: LIBERO's geometry with plain textures here and there."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config, items):
     """Long tests are only played where they are asked for.
 

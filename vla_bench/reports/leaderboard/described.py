@@ -18,16 +18,17 @@ class Fact:
 
 
 def described(model: BaseModel, without: Collection[str] = ()) -> Sequence[Fact]:
-    """The fields of a model in their order.
+    """The fields of a model in their order; not those that its dump leaves out.
 
     Args:
         model: A card, a manifest.
         without: Fields that are shown elsewhere.
     """
+    shown = model.model_dump().keys() - {"path", *without}
     return [
         Fact(name.replace("_", " "), field.description or "", said(getattr(model, name)))
         for name, field in type(model).model_fields.items()
-        if name not in {"path", *without}
+        if name in shown
     ]
 
 

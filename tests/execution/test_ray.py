@@ -70,7 +70,7 @@ def test_a_film_that_fails_on_a_worker_is_told_of(tmp_path, cluster, capfd, monk
     [
         ("segfault", "its worker died: segmentation fault, at string_at"),
         ("hang", "hung: a call took more than 1 s, at"),
-        ("always", "RuntimeError: the simulator fell over"),
+        pytest.param("always", "RuntimeError: the simulator fell over", marks=pytest.mark.long),
     ],
 )
 def test_a_faulty_episode_costs_itself_only(tmp_path, vla_bench, inline, how, said):

@@ -8,6 +8,7 @@ import pytest
 from tests.execution.spread import outcomes, spec
 from vla_bench import RunFolder, execute, plan_run
 
+pytestmark = pytest.mark.long
 MS_HAB = {"policy": "l1", "suite": "ms-hab-mini", "tasks": ["close-drawer"]}
 LIBERO = {
     "policy": "l1",

@@ -285,7 +285,9 @@ def test_a_collection_that_breaks_off_leaves_nothing(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["pick-red.h5"]
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "how", [pytest.param(signal.SIGINT, marks=pytest.mark.long), signal.SIGKILL]
+)
 def test_a_killed_collection_resumes(tmp_path, how):
     arguments = ["collect", "--suite", "micro", "--tasks", "pick-red,pick-green"]
     arguments += ["--out", "killed", "--episodes", "400", "--image-every", "0"]

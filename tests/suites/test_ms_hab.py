@@ -263,7 +263,7 @@ def test_no_vulkan_is_one_line(vla_bench):
     assert "Traceback" not in failed.stderr
 
 
-@pytest.mark.parametrize("name", ["hold", "random"])
+@pytest.mark.parametrize("name", [pytest.param("hold", marks=pytest.mark.long), "random"])
 def test_doing_nothing_and_flailing_never_succeed(suite, name):
     policy = policy_for(suite, name)
     for task in TASKS:

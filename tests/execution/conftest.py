@@ -11,6 +11,8 @@ from vla_bench import execute, plan_run
 
 # A token that some run has left on this machine would be asked of clusters that were started without.
 os.environ["RAY_AUTH_MODE"] = "disabled"
+# Ray gives way to all other processes by default, here to the tests beside it.
+os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  Ray spells it so
 
 
 @pytest.fixture(scope="module")

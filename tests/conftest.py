@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 from platformdirs import user_cache_path
 
+settings.register_profile("unhurried", deadline=None)  # a busy machine is no mistake
+settings.load_profile("unhurried")
 TOY = Path(__file__).parent / "toy"
 LIBERO_ARCHIVE = Path(__file__).parents[2] / "shared" / "data" / "libero-assets.tar.xz"
 """Development assets beside the checkout: LIBERO's geometry with plain textures here and there."""

@@ -38,13 +38,13 @@ def differences(one, other):
     return {k: fields for k, fields in named.items() if fields}
 
 
-def test_ms_hab(tmp_path, cluster):
-    inline, spread = map(outcomes, runs(tmp_path, MS_HAB, cluster))
+def test_libero(tmp_path, libero_assets, cluster):
+    inline, spread = map(outcomes, runs(tmp_path, LIBERO, cluster))
     assert len(inline) == 2
     assert differences(inline, spread) == {}
 
 
-def test_libero(tmp_path, cluster, libero_assets):
-    inline, spread = map(outcomes, runs(tmp_path, LIBERO, cluster))
+def test_ms_hab(tmp_path, cluster):
+    inline, spread = map(outcomes, runs(tmp_path, MS_HAB, cluster))
     assert len(inline) == 2
     assert differences(inline, spread) == {}

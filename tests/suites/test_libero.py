@@ -118,7 +118,9 @@ def test_savings_change_no_bit_of_what_libero_computes(suite, both, number):
     compare(*both(task), suite.items(task)[number], actions)
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize(
+    "part", [p if p == "libero-object" else pytest.param(p, marks=pytest.mark.long) for p in PARTS]
+)
 def test_a_scripted_success_is_one_in_libero_too(suite, both, part):
     task = SOLVED[part]
     item, policy = suite.items(task)[0], policy_for(suite, "expert")
@@ -254,6 +256,7 @@ def _every_task(count=40, **variables):
     return done.stdout.split()
 
 
+@pytest.mark.long
 def test_all_tasks_run_with_egl_and_start_as_with_osmesa(suite):
     known = [golden.golden(part).tasks for part in PARTS]
     probes = [task.episodes[0].probe for tasks in known for task in tasks.values()]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from vla_bench.policies.bridges.codecs import (
+    MARKS,
     Gr00tCodec,
     JsonNumpyCodec,
     OpenpiCodec,
@@ -33,9 +34,10 @@ NUMBERS = (
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 SCALARS = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | TEXT
+KEYS = TEXT.filter(lambda key: key not in MARKS)
 MESSAGES = st.recursive(
     SCALARS | st.floats(allow_nan=False),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
     max_leaves=8,
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vla_bench.policies.learned.quoted import Comparison, Counted
 
-LANGUAGE, TOWER, EXPERT = "backbone.language", "backbone.vision", "backbone.coupler.expert"
+LANGUAGE, EXPERT = "backbone.language", "backbone.coupler.expert"
 
 
 def compare(ours: Counted) -> list[Comparison]:
@@ -16,13 +16,6 @@ def compare(ours: Counted) -> list[Comparison]:
             4000.0,
             f"{adapters}; without them it is 4,022 M, which the name of the model rounds",
             "Qwen3-VL-4B, by its name",
-        ),
-        TOWER: (
-            "vision tower",
-            300.0,
-            f"{adapters}, and what merges patches for the language model: four networks that "
-            "SigLIP 2 Large, which the figure is of, has not",
-            "Qwen3-VL technical report, by way of its SigLIP 2 Large (300 M)",
         ),
         EXPERT: (
             "vision expert",

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from torch import Tensor
-from transformers.models.dinov3_vit.modeling_dinov3_vit import DINOv3ViTLayer
+from transformers.models.dinov3_vit.modeling_dinov3_vit import DINOv3ViTAttention, DINOv3ViTLayer
 from transformers.models.qwen3_vl.modeling_qwen3_vl import (
     Qwen3VLTextDecoderLayer,
     Qwen3VLVisionBlock,
 )
-from transformers.models.siglip.modeling_siglip import SiglipEncoderLayer
+from transformers.models.siglip.modeling_siglip import SiglipAttention, SiglipEncoderLayer
 
 from vla_bench.nn.coupled.branch import BranchLayer, Projected, split
 
@@ -56,6 +56,15 @@ class VisionBlock(BranchLayer):
         return out
 
 
+def _projected(attention: DINOv3ViTAttention | SiglipAttention, normed: Tensor) -> Projected:
+    heads = attention.num_heads
+    return Projected(
+        split(attention.q_proj(normed), heads),
+        split(attention.k_proj(normed), heads),
+        split(attention.v_proj(normed), heads),
+    )
+
+
 @dataclass(frozen=True)
 class DinoLayer(BranchLayer):
     """A layer of DINOv3."""
@@ -64,13 +73,7 @@ class DinoLayer(BranchLayer):
 
     def project(self, x: Tensor) -> Projected:
         """See `BranchLayer.project`."""
-        attention, normed = self.layer.attention, self.layer.norm1(x)
-        heads = attention.num_heads
-        return Projected(
-            split(attention.q_proj(normed), heads),
-            split(attention.k_proj(normed), heads),
-            split(attention.v_proj(normed), heads),
-        )
+        return _projected(self.layer.attention, self.layer.norm1(x))
 
     def finish(self, x: Tensor, attended: Tensor) -> Tensor:
         """See `BranchLayer.finish`."""
@@ -87,13 +90,7 @@ class SiglipLayer(BranchLayer):
 
     def project(self, x: Tensor) -> Projected:
         """See `BranchLayer.project`."""
-        attention, normed = self.layer.self_attn, self.layer.layer_norm1(x)
-        heads = attention.num_heads
-        return Projected(
-            split(attention.q_proj(normed), heads),
-            split(attention.k_proj(normed), heads),
-            split(attention.v_proj(normed), heads),
-        )
+        return _projected(self.layer.self_attn, self.layer.layer_norm1(x))
 
     def finish(self, x: Tensor, attended: Tensor) -> Tensor:
         """See `BranchLayer.finish`."""
